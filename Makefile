@@ -1,0 +1,41 @@
+# make demo: set up, train, export and emulate a network; make test: the whole suite.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/ready
+# One thread per pool: on a few shared cores two pools wait for each other, and the
+# kernels of small networks gain nothing from more (README, "Threads").
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint slow clean
+help:
+	@echo "make demo    train, test, export and emulate a ReL-PSP network on digits"
+	@echo "make test    the whole test suite, linter and type checker"
+	@echo "make bench   rewrite benchmarks/results/ (paired timings against peers)"
+	@echo "make clean   remove .venv and runs/"
+
+# Norse goes in without its dependencies: it asks for torchvision, whose wheel does not
+# fit a CPU-only torch and then breaks `import lightning`.
+$(READY): pyproject.toml constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-deps norse
+	touch $(READY)
+
+demo: $(READY)
+	$(VENV)/bin/python examples/demo.py
+
+test: $(READY) lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+.PHONY: bench
+bench: $(READY)
+	$(VENV)/bin/python benchmarks/step.py
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,248 @@
+"""Layers of ReL-PSP neurons: parameters and one call into a learning rule."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn_temporal_plugins.rules import get_rule
+
+
+class _ReLPSP(nn.Module):
+    """What the dense and the convolutional layer share."""
+
+    weight: nn.Parameter
+    v_th: Tensor
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        v_th: float,
+        t_max: float,
+        slope_clip: float | None,
+        learn_threshold: bool,
+        weight_mean: float,
+        weight_gain: float,
+        rule: str,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        if min(weight_shape) < 1:
+            raise ValueError(
+                f"layer sizes are {weight_shape}; every one must be at least 1."
+            )
+        if not 0 < v_th < math.inf:
+            raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
+        if not t_max > 0:
+            raise ValueError(f"t_max is {t_max}; it must be > 0, or inf for none.")
+        info = get_rule(rule)
+        if info.domain != "spike time":
+            raise ValueError(
+                f"rule {rule!r} learns on {info.domain}s; ReL-PSP layers need a rule "
+                "on spike times, such as 'stdbp'."
+            )
+        self.rule = rule
+        self.t_max = t_max
+        self.slope_clip = slope_clip
+        self.weight_mean = weight_mean
+        self.weight_gain = weight_gain
+        # input-major memory behind the shape (out, in, ...): an input spike reads one
+        # contiguous row, and the kernel need not transpose at every step
+        rows = torch.empty(
+            *weight_shape[1:], weight_shape[0], device=device, dtype=dtype
+        )
+        self.weight = nn.Parameter(rows.movedim(-1, 0))
+        threshold = torch.full(weight_shape[:1], v_th, device=device, dtype=dtype)
+        if learn_threshold:
+            self.v_th = nn.Parameter(threshold)
+        else:
+            self.register_buffer("v_th", threshold)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew from N(mean, (gain / sqrt(fan_in))^2).
+
+        A ReL-PSP neuron fires for certain only if its weight sum is positive, so the
+        mean decides how many neurons speak. With mean 0 about half of a layer fires at
+        first, which trains best in hidden layers; output layers want a positive mean,
+        or some classes start silent and never learn (`build_network` sets it).
+        """
+        fan_in = self.weight[0].numel()
+        nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
+
+    def _fire(self, spike_time: Tensor) -> Tensor:
+        return get_rule(self.rule).function(
+            spike_time,
+            self.weight.flatten(1),
+            self.v_th,
+            t_max=self.t_max,
+            slope_clip=self.slope_clip,
+        )
+
+
+class ReLPSPLinear(_ReLPSP):
+    """Dense layer of ReL-PSP neurons, spike times in, first-spike times out.
+
+        V_j(t) = sum_i w_ji max(0, t - t_i),      t_j = min { t : V_j(t) >= v_th_j }
+
+    Args:
+        in_features: Number of inputs.
+        out_features: Number of neurons.
+        v_th: Threshold > 0, unitless.
+        t_max: Horizon in the unit of time; a later spike counts as silent.
+        slope_clip: Upper limit of the factor 1/slope in the backward; None = exact.
+        learn_threshold: Whether `v_th` is a parameter, one value per neuron.
+        weight_mean: Mean of the initial weights (see `reset_parameters`).
+        weight_gain: Initial standard deviation times sqrt(fan_in).
+        rule: Name of the learning rule.
+        device: Device of the parameters.
+        dtype: Floating-point type of the parameters.
+
+    Raises:
+        ValueError: a size, v_th or t_max is not positive, or the rule is unknown.
+
+    Reference:
+        Zhang et al., arXiv 2003.11837.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        v_th: float = 1.0,
+        t_max: float = math.inf,
+        slope_clip: float | None = None,
+        learn_threshold: bool = False,
+        weight_mean: float = 0.0,
+        weight_gain: float = 1.4,
+        rule: str = "stdbp",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.in_features = in_features
+        self.out_features = out_features
+        super().__init__(
+            (out_features, in_features),
+            v_th,
+            t_max,
+            slope_clip,
+            learn_threshold,
+            weight_mean,
+            weight_gain,
+            rule,
+            device,
+            dtype,
+        )
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Spike times (batch, in) to first-spike times (batch, out), inf = silent."""
+        return self._fire(spike_time)
+
+    def extra_repr(self) -> str:
+        """Sizes and horizon, for print(network)."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"t_max={self.t_max}, rule={self.rule!r}"
+        )
+
+
+class ReLPSPConv2d(_ReLPSP):
+    """Convolutional layer of ReL-PSP neurons: the dense law on every patch.
+
+    Padding is silence (inf), never time 0, which would mean full intensity.
+
+    Args:
+        in_channels: Number of input maps.
+        out_channels: Number of output maps.
+        kernel_size: Side of the square kernel.
+        stride: Step between patches.
+        padding: Silent border added on every side.
+        v_th: Threshold > 0, unitless.
+        t_max: Horizon in the unit of time; a later spike counts as silent.
+        slope_clip: Upper limit of the factor 1/slope in the backward; None = exact.
+        learn_threshold: Whether `v_th` is a parameter, one value per output map.
+        weight_mean: Mean of the initial weights (see `reset_parameters`).
+        weight_gain: Initial standard deviation times sqrt(fan_in).
+        rule: Name of the learning rule.
+        device: Device of the parameters.
+        dtype: Floating-point type of the parameters.
+
+    Raises:
+        ValueError: a size, v_th or t_max is not positive, or the rule is unknown.
+
+    Reference:
+        Zhang et al., arXiv 2003.11837; silent padding as in the group's DTA-TTFS code.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        v_th: float = 1.0,
+        t_max: float = math.inf,
+        slope_clip: float | None = None,
+        learn_threshold: bool = False,
+        weight_mean: float = 0.0,
+        weight_gain: float = 1.4,
+        rule: str = "stdbp",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if stride < 1 or padding < 0:
+            raise ValueError(
+                f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
+                "and padding >= 0."
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        super().__init__(
+            (out_channels, in_channels, kernel_size, kernel_size),
+            v_th,
+            t_max,
+            slope_clip,
+            learn_threshold,
+            weight_mean,
+            weight_gain,
+            rule,
+            device,
+            dtype,
+        )
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Spike times (batch, in, H, W) to (batch, out, H', W'), inf = silent."""
+        if spike_time.dim() != 4 or spike_time.shape[1] != self.in_channels:
+            raise ValueError(
+                f"spike_time has shape {tuple(spike_time.shape)}; expected "
+                f"(batch, {self.in_channels}, height, width)."
+            )
+        border = self.padding
+        padded = F.pad(spike_time, (border, border, border, border), value=math.inf)
+        height, width = (
+            (n - self.kernel_size) // self.stride + 1 for n in padded.shape[2:]
+        )
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"input of {tuple(spike_time.shape[2:])} with padding {border} is "
+                f"smaller than the kernel of side {self.kernel_size}."
+            )
+        patches = F.unfold(padded, self.kernel_size, stride=self.stride)
+        post = self._fire(patches.transpose(1, 2))  # (batch, place, out)
+        return post.transpose(1, 2).unflatten(2, (height, width))
+
+    def extra_repr(self) -> str:
+        """Sizes and horizon, for print(network)."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, t_max={self.t_max}, "
+            f"rule={self.rule!r}"
+        )

@@ -1,0 +1,78 @@
+"""Layers without weights on spike times: pooling and silence dropout."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class EarliestSpikePool2d(nn.Module):
+    """The earliest spike of each window passes: one spike per output by construction.
+
+        t_out = min over the window of t_in
+
+    The gradient goes to the earliest input only (to the first in memory order if tied);
+    a silent window stays silent.
+
+    Args:
+        kernel_size: Side of the square window.
+        stride: Step between windows; None = kernel_size.
+        padding: Silent border on every side, at most half the window.
+
+    Raises:
+        ValueError: a size is out of range.
+    """
+
+    def __init__(
+        self, kernel_size: int, *, stride: int | None = None, padding: int = 0
+    ) -> None:
+        super().__init__()
+        stride = kernel_size if stride is None else stride
+        if kernel_size < 1 or stride < 1 or not 0 <= padding <= kernel_size // 2:
+            raise ValueError(
+                f"kernel_size is {kernel_size}, stride {stride}, padding {padding}; "
+                "allowed are kernel_size >= 1, stride >= 1 and padding from 0 to "
+                "kernel_size // 2."
+            )
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Spike times (batch, channel, H, W) to (batch, channel, H', W')."""
+        return -F.max_pool2d(-spike_time, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        """Sizes, for print(network)."""
+        return f"{self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class SilenceDropout(nn.Module):
+    """Dropout for spike times: in training each spike is made silent by chance.
+
+    Nothing is rescaled: a ReL-PSP neuron with fewer inputs fires later, not less.
+
+    Args:
+        p: Probability of silence, 0 <= p < 1.
+
+    Raises:
+        ValueError: p is out of range.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {p}; it must be at least 0 and below 1.")
+        self.p = p
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Spike times in, spike times of the same shape out."""
+        if not self.training or self.p == 0:
+            return spike_time
+        silenced = torch.rand_like(spike_time) < self.p
+        return spike_time.masked_fill(silenced, math.inf)
+
+    def extra_repr(self) -> str:
+        """Probability, for print(network)."""
+        return f"p={self.p}"

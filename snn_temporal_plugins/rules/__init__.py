@@ -1,0 +1,95 @@
+"""Learning rules: one file, one paper, one rule.
+
+`RULES` is the literal table of the built-in rules. A third-party package adds its own
+through the entry-point group `snn_temporal_plugins.rules`, whose value names a
+`RuleInfo`; `get_rule` finds both. `snn_temporal_plugins.testing.check_rule` is the
+contract a rule must keep.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Literal
+
+from snn_temporal_plugins.rules.stdbp import stdbp
+
+GROUP = "snn_temporal_plugins.rules"
+
+
+@dataclass(frozen=True)
+class RuleInfo:
+    """What a learning rule is and what its backward claims.
+
+    Args:
+        name: The name users write, for example `rule="stdbp"`.
+        function: The rule itself.
+        domain: Whether tensors hold first-spike times or spike trains.
+        exact_gradient: True if the backward is the true derivative of the forward.
+        reference: The paper.
+    """
+
+    name: str
+    function: Callable
+    domain: Literal["spike time", "spike train"]
+    exact_gradient: bool
+    reference: str
+
+
+RULES: Mapping[str, RuleInfo] = MappingProxyType(
+    {
+        "stdbp": RuleInfo(
+            name="stdbp",
+            function=stdbp,
+            domain="spike time",
+            exact_gradient=True,
+            reference="Zhang et al., arXiv 2003.11837, IEEE TNNLS 33(5):1947-1958",
+        ),
+    }
+)
+
+
+@lru_cache(maxsize=1)
+def _third_party_rules() -> Mapping[str, RuleInfo]:
+    found: dict[str, RuleInfo] = {}
+    for entry in entry_points(group=GROUP):
+        if entry.name in RULES or entry.name in found:
+            raise ValueError(
+                f"rule {entry.name!r} of {entry.value} has a name that is taken; "
+                "uninstall one of the two packages."
+            )
+        try:
+            info = entry.load()
+        except Exception as error:  # one broken plugin must not hide the others
+            warnings.warn(
+                f"rule {entry.name!r} cannot be loaded: {error}", stacklevel=3
+            )
+            continue
+        found[entry.name] = info
+    return MappingProxyType(found)
+
+
+def get_rule(name: str) -> RuleInfo:
+    """Look up a learning rule by name, built in or installed by another package.
+
+    Args:
+        name: For example "stdbp".
+
+    Returns:
+        The rule's description; `.function` is the rule.
+
+    Raises:
+        ValueError: no installed rule has this name; the message lists those that exist.
+    """
+    if name in RULES:
+        return RULES[name]
+    others = _third_party_rules()
+    if name not in others:
+        known = ", ".join(sorted([*RULES, *others]))
+        raise ValueError(f"unknown rule {name!r}; installed rules are: {known}.")
+    return others[name]
+
+
+__all__ = ["RULES", "RuleInfo", "get_rule", "stdbp"]

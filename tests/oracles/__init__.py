@@ -1,0 +1,1 @@
+"""Slow references, written straight from the equations."""
