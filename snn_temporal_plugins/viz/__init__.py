@@ -1,0 +1,29 @@
+"""Pictures of spike times and the HTML report; the extra ``viz`` draws them.
+
+Importing this room needs torch alone: matplotlib and jinja2 are loaded by the first
+picture or report, and their absence is an `ImportError` that names the pip command.
+"""
+
+from snn_temporal_plugins.viz.charts import (
+    confusion,
+    energy_breakdown,
+    learning_curve,
+)
+from snn_temporal_plugins.viz.pictures import (
+    accuracy_against_latency,
+    raster,
+    spike_time_histogram,
+)
+from snn_temporal_plugins.viz.render import save_picture
+from snn_temporal_plugins.viz.report import write_report
+
+__all__ = [
+    "raster",
+    "spike_time_histogram",
+    "learning_curve",
+    "accuracy_against_latency",
+    "confusion",
+    "energy_breakdown",
+    "save_picture",
+    "write_report",
+]

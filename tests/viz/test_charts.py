@@ -1,0 +1,156 @@
+import math
+
+import pytest
+import torch
+
+from snn_temporal_plugins.viz import confusion, energy_breakdown, learning_curve
+
+
+def metrics():
+    """Return rows as csv.DictReader reads them from Lightning's metrics.csv."""
+    rows = []
+    for epoch in range(3):
+        stem = {"epoch": str(epoch), "step": str(10 * epoch), "lr": ""}
+        rows.append({**stem, "train_loss": str(2.0 - epoch), "val_loss": ""})
+        rows.append({**stem, "train_loss": "", "val_loss": "1.5", "val_acc": "0.5"})
+    rows[-1]["val_acc"] = "0.9875"
+    return rows
+
+
+def test_learning_curve_draws_train_and_validation_per_epoch():
+    loss, accuracy = learning_curve(metrics()).axes
+    train, validation = loss.lines
+    assert list(train.get_xdata()) == [0, 1, 2]
+    assert list(train.get_ydata()) == [2.0, 1.0, 0.0]
+    assert list(validation.get_ydata()) == [1.5, 1.5, 1.5]
+    assert list(accuracy.lines[0].get_ydata()) == pytest.approx([50, 50, 98.75])
+    labels = [text.get_text() for text in loss.get_legend().get_texts()]
+    assert labels == ["train", "validation"]
+
+
+def test_learning_curve_names_axes_and_best_epoch():
+    loss, accuracy = learning_curve(metrics()).axes
+    assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "loss")
+    assert (accuracy.get_xlabel(), accuracy.get_ylabel()) == ("epoch", "accuracy (%)")
+    assert accuracy.get_title("right") == "best 98.75 % in epoch 2"
+    assert list(accuracy.lines[-1].get_xdata()) == [2]
+
+
+def test_learning_curve_of_one_epoch_has_whole_epochs_on_its_axis():
+    axes = learning_curve([{"epoch": 0, "train_loss": 1.0}]).axes[0]
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize("rows", [[], [{"epoch": "0", "step": "1", "lr": "0.1"}]])
+def test_learning_curve_without_metrics_says_so(rows):
+    figure = learning_curve(rows)
+    said = [axes.texts[0].get_text() for axes in figure.axes]
+    assert said == ["no loss logged", "no accuracy logged"]
+    figure.canvas.draw()
+
+
+def test_learning_curve_survives_a_diverged_loss():
+    rows = [{"epoch": 0, "train_loss": "nan"}, {"epoch": 1, "train_loss": "inf"}]
+    learning_curve(rows).canvas.draw()
+
+
+def cells(figure):
+    """Return the number written in each cell, by (row, column rounded)."""
+    return {
+        (round(text.get_position()[1]), math.floor(text.get_position()[0])): int(
+            text.get_text()
+        )
+        for text in figure.axes[0].texts
+    }
+
+
+def test_confusion_counts_every_sample_and_keeps_no_decision_apart():
+    predicted = torch.tensor([0, 0, 1, -1, 2, 0])
+    target = torch.tensor([0, 0, 1, 1, 2, 2])
+    figure = confusion(predicted, target, 3)
+    assert cells(figure) == {(0, 0): 2, (1, 1): 1, (1, 3): 1, (2, 0): 1, (2, 2): 1}
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2", "none"]
+    assert axes.get_title("left") == "66.67 % right"
+    assert axes.get_title("right") == "1 of 6 without a decision"
+    assert axes.get_xlabel() == "decision (class)"
+    assert axes.get_ylabel() == "target (class)"
+
+
+def test_confusion_of_one_class_and_of_no_samples():
+    one = confusion(torch.tensor([0, -1]), torch.tensor([0, 0]), 1)
+    assert cells(one) == {(0, 0): 1, (0, 1): 1}
+    one.canvas.draw()
+    empty = torch.empty(0, dtype=torch.long)
+    none = confusion(empty, empty, 3)
+    assert none.axes[0].get_title("left") == "no samples"
+    none.canvas.draw()
+
+
+def test_confusion_of_many_classes_writes_no_numbers():
+    target = torch.arange(100)
+    figure = confusion(target, target, 100)
+    assert not figure.axes[0].texts
+    assert len(figure.axes[0].get_xticks()) < 20
+
+
+@pytest.mark.parametrize(
+    ("predicted", "target", "num_classes", "message"),
+    [
+        ([3], [0], 3, r"predicted class 3 is not in -1..2; check num_classes=3"),
+        ([-2], [0], 3, r"predicted class -2 is not in"),
+        ([0], [-1], 3, r"target class -1 is not in 0..2"),
+        ([0, 1], [0], 3, r"shape \(2,\) with targets of shape \(1,\)"),
+        ([], [], 0, r"num_classes=0"),
+    ],
+)
+def test_confusion_refuses_bad_input(predicted, target, num_classes, message):
+    with pytest.raises(ValueError, match=message):
+        confusion(torch.tensor(predicted), torch.tensor(target), num_classes)
+
+
+def test_energy_is_drawn_largest_first_in_a_legible_unit():
+    figure = energy_breakdown({"spikes": 1e-6, "static": 3e-6})
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["static", "spikes"]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([3, 1])
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["3 µJ (75.0 %)", "1 µJ (25.0 %)"]
+    assert axes.get_title("left") == "4 µJ per sample"
+    assert axes.get_title("right") == "estimate, not a measurement"
+    assert axes.get_xlabel() == "energy per sample (µJ)"
+
+
+@pytest.mark.parametrize(
+    ("energy", "title"),
+    [(2.0, "2 J"), (2e-3, "2 mJ"), (2e-9, "2 nJ"), (2e-12, "2 pJ"), (0.0, "0 pJ")],
+)
+def test_energy_units(energy, title):
+    axes = energy_breakdown({"all": energy}).axes[0]
+    assert axes.get_title("left") == f"{title} per sample"
+
+
+def test_energy_without_parts_says_so():
+    figure = energy_breakdown({})
+    assert figure.axes[0].texts[0].get_text() == "no parts"
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("energy", [-1.0, math.nan, math.inf])
+def test_energy_refuses_what_is_no_energy(energy):
+    with pytest.raises(ValueError, match=rf"energy of 'x' is {energy}"):
+        energy_breakdown({"x": energy})
+
+
+def test_names_are_never_read_as_formulas():
+    energy_breakdown({r"$\frac{": 1.0, "a$b$": 2.0}).canvas.draw()
+
+
+def test_every_chart_says_how_to_read_it():
+    classes = torch.tensor([0, 1])
+    for figure in (
+        learning_curve(metrics()),
+        confusion(classes, classes, 2),
+        energy_breakdown({"a": 1.0}),
+    ):
+        assert len(figure.get_label()) > 60
