@@ -1,0 +1,1 @@
+"""The ttfs-bundle: integers, their emulator, and the open format on disk (SPEC.md)."""

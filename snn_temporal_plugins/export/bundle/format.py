@@ -1,0 +1,163 @@
+"""Names, limits and the JSON of the ttfs-bundle; the format itself is in SPEC.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from snn_temporal_plugins.export.bundle.integer import IntegerConv, IntegerNetwork
+from snn_temporal_plugins.export.errors import BundleCode, BundleError
+from snn_temporal_plugins.export.layers import PoolLayer
+
+__all__ = [
+    "DTYPES",
+    "FEATURES",
+    "FORMAT",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "SCHEMA_FILE",
+    "SPEC_FILE",
+    "SPEC_VERSION",
+    "check_names",
+    "check_schema",
+    "digest",
+    "dump_json",
+    "features_of",
+    "load_json",
+    "packaged",
+]
+
+FORMAT = "ttfs-bundle"
+SPEC_VERSION = "1.0.0"
+FEATURES = frozenset(
+    ("conv2d", "dense", "earliest_spike_pool2d", "first_spike", "pixel_lut", "ramp")
+)
+MANIFEST = "manifest.json"
+SPEC_FILE = "SPEC.md"
+SCHEMA_FILE = "schema/manifest.schema.json"
+MAX_MANIFEST_BYTES = 1 << 24
+DTYPES = {"i8": "<i1", "i32": "<i4", "u16": "<u2", "f64": "<f8"}
+
+_NAME = re.compile(r"([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(\.[a-z0-9]+)+")
+
+
+def packaged(name: str) -> bytes:
+    """A file of the format that ships with this package: SPEC.md or the schema."""
+    return (Path(__file__).parent / Path(name).name).read_bytes()
+
+
+def digest(content: bytes) -> dict[str, Any]:
+    """What the manifest says about a file."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
+def dump_json(value: Any) -> bytes:
+    """JSON with one spelling only, so that equal values are equal bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False)
+    return (text + "\n").encode("ascii")
+
+
+def load_json(content: bytes, name: str) -> Any:
+    """Parse JSON strictly: no NaN, no repeated key.
+
+    Raises:
+        BundleError: if the text is not such JSON.
+    """
+    try:
+        return json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            BundleCode.JSON,
+            f"{name} is not valid JSON ({error}); copy the bundle again",
+        ) from error
+
+
+def features_of(network: IntegerNetwork, *, pixel_lut: bool) -> list[str]:
+    """Features that a reader of this network must know, sorted."""
+    names = {"first_spike", "ramp"}
+    for layer in network.layers:
+        if isinstance(layer, PoolLayer):
+            names.add("earliest_spike_pool2d")
+        else:
+            names.add("conv2d" if isinstance(layer, IntegerConv) else "dense")
+    if pixel_lut:
+        names.add("pixel_lut")
+    return sorted(names)
+
+
+def check_schema(manifest: Any) -> None:
+    """Refuse a manifest that the JSON Schema does not describe.
+
+    Raises:
+        BundleError: with the place and the rule that is broken.
+        ImportError: if jsonschema is not installed.
+    """
+    try:
+        from jsonschema import Draft202012Validator, validators
+        from jsonschema.exceptions import best_match
+    except ImportError as error:
+        raise ImportError(
+            'bundles need jsonschema: pip install "snn-temporal-plugins[export]"'
+        ) from error
+    # JSON Schema takes 3.0 for an integer; Python does not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    validator = validators.extend(Draft202012Validator, type_checker=types)
+    worst = best_match(validator(_schema()).iter_errors(manifest))
+    if worst is not None:
+        raise BundleError(
+            BundleCode.SCHEMA,
+            f"{MANIFEST}, {worst.json_path}: {worst.message[:300]}; "
+            f"{SCHEMA_FILE} says what is allowed",
+        )
+
+
+def check_names(names: list[str]) -> None:
+    """Refuse file names that are not plain relative ones.
+
+    Raises:
+        BundleError: naming the first bad one.
+    """
+    for name in names:
+        if not _NAME.fullmatch(name) or name == MANIFEST:
+            raise BundleError(
+                BundleCode.PATH,
+                f"file name {name!r} is not allowed; allowed: folders and a name of "
+                "letters, digits, - and _, with an extension, inside the bundle",
+            )
+
+
+@cache
+def _schema() -> Any:
+    return json.loads(packaged(SCHEMA_FILE))
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"a key is repeated among {keys[:10]}")
+    return dict(pairs)
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")

@@ -1,0 +1,153 @@
+"""Results of golden cases as text, in the one spelling that SPEC.md describes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn_temporal_plugins.export.bundle.decode import Decoding, decode
+from snn_temporal_plugins.export.bundle.emulate import (
+    check_ticks,
+    emulate,
+    tick_windows,
+)
+from snn_temporal_plugins.export.bundle.format import dump_json
+from snn_temporal_plugins.export.bundle.golden_inputs import GoldenCase, tail
+from snn_temporal_plugins.export.bundle.integer import (
+    SILENT,
+    IntegerConv,
+    IntegerDense,
+    IntegerNetwork,
+)
+from snn_temporal_plugins.export.errors import BundleCode, BundleError
+from snn_temporal_plugins.export.layers import PoolLayer
+
+__all__ = [
+    "encoder_text",
+    "golden_files",
+    "parse_input",
+]
+
+
+def golden_files(
+    network: IntegerNetwork, decoding: Decoding, case: GoldenCase
+) -> dict[str, bytes]:
+    """Results of one case, in the one spelling that SPEC.md describes.
+
+    Args:
+        network: the whole network.
+        decoding: rules for the answer.
+        case: the input.
+
+    Returns:
+        Content of each file of the case's folder.
+    """
+    part = tail(network, case.start_layer)
+    emulation = emulate(part, case.ticks[None])
+    decision = decode(part, emulation, decoding)
+    spiking = np.flatnonzero(case.ticks.reshape(-1) != SILENT)
+    files = {
+        "in.csv": _table("neuron,tick", spiking, case.ticks.reshape(-1)[spiking]),
+        "result.json": dump_json(
+            {
+                "label": int(decision.label[0]),
+                "tick": int(decision.tick[0]),
+                "tied": bool(decision.tied[0]),
+                "spikes": emulation.counts.spikes[0].tolist(),
+                "operations": emulation.counts.operations[0].tolist(),
+                "updates": emulation.counts.updates[0].tolist(),
+            }
+        ),
+    }
+    source = case.ticks
+    for index, (layer, batch) in enumerate(
+        zip(part.layers, emulation.layer_ticks, strict=True), start=case.start_layer
+    ):
+        ticks = batch[0]
+        neurons = np.arange(ticks.size)
+        if isinstance(layer, PoolLayer):
+            text = _table("neuron,tick", neurons, ticks.reshape(-1))
+        else:
+            slope, margin = _settle(layer, source, ticks, network.num_ticks)
+            text = _table(
+                "neuron,tick,slope,margin", neurons, ticks.reshape(-1), slope, margin
+            )
+        files[f"layer_{index}.csv"] = text
+        source = ticks
+    return files
+
+
+def encoder_text(lut: NDArray[np.uint16]) -> bytes:
+    """The encoder's table as text, so that a changed one is noticed."""
+    return _table("pixel,tick", np.arange(256), lut)
+
+
+def parse_input(
+    content: bytes, network: IntegerNetwork, name: str
+) -> NDArray[np.int32]:
+    """Read an `in.csv`.
+
+    Args:
+        content: the file.
+        network: the network that it feeds.
+        name: the file's name, for the error.
+
+    Returns:
+        `(*input_shape,)` ticks.
+
+    Raises:
+        BundleError: if a line is not a valid spike.
+    """
+    flat = np.full(int(np.prod(network.input_shape)), SILENT, dtype=np.int64)
+    try:
+        lines = content.decode("ascii").splitlines()[1:]
+        spikes = np.array([line.split(",") for line in lines], dtype=np.int64)
+        spikes = spikes.reshape(-1, 2)
+        if (spikes[:, 0] < 0).any():
+            raise ValueError("a neuron is negative")
+        flat[spikes[:, 0]] = spikes[:, 1]
+        ticks = flat.reshape(network.input_shape)
+        return check_ticks(network, ticks[None])[0]
+    except (ValueError, IndexError, OverflowError) as error:
+        raise BundleError(
+            BundleCode.GOLDEN, f"{name} is damaged ({error}); copy the bundle again"
+        ) from error
+
+
+def _settle(
+    layer: IntegerDense | IntegerConv,
+    source: NDArray[np.int32],
+    ticks: NDArray[np.int32],
+    num_ticks: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Final slope and `V - threshold` of each neuron by the closed form.
+
+    With A the sum of the weights and B that of the weighted ticks of the spikes that
+    came before tick n, `V(n) = A n - B`: no tick is stepped, so this also checks the
+    emulator.
+    """
+    if isinstance(layer, IntegerDense):
+        windows = source.reshape(1, -1)
+    else:
+        kernel = layer.weight.shape[2]
+        parts = tick_windows(source[None], kernel, layer.stride, layer.padding)
+        windows = parts.reshape(parts.shape[1] * parts.shape[2], -1)
+    rows = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
+    own = ticks.reshape(len(rows), -1).astype(np.int64)
+    seen = np.where(own == SILENT, num_ticks - 1, own)
+    spiked = (windows != SILENT).astype(np.int64)
+    slope = rows @ spiked.T
+    age = (np.maximum(at[:, None] - windows, 0) for at in seen)
+    potential = np.stack([a @ row for a, row in zip(age, rows, strict=True)])
+    margin = potential - layer.threshold[:, None]
+    if ((own != SILENT) != (margin >= 0)).any():
+        raise BundleError(
+            BundleCode.GOLDEN, "tick-driven and closed form disagree; report this bug"
+        )
+    return slope.reshape(-1), margin.reshape(-1)
+
+
+def _table(header: str, *columns: NDArray) -> bytes:
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    return ("\n".join(lines) + "\n").encode("ascii")

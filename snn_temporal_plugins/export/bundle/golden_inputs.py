@@ -1,0 +1,151 @@
+"""Golden inputs: chosen to be hard, and always the same for the same network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn_temporal_plugins.export.bundle.decode import Decoding, decode
+from snn_temporal_plugins.export.bundle.emulate import emulate
+from snn_temporal_plugins.export.bundle.integer import (
+    SILENT,
+    IntegerConv,
+    IntegerDense,
+    IntegerNetwork,
+    slope_reach,
+)
+from snn_temporal_plugins.export.errors import BundleCode, BundleError
+from snn_temporal_plugins.export.layers import PoolLayer
+
+__all__ = ["GoldenCase", "golden_cases", "tail"]
+
+_TIE_CANDIDATES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class GoldenCase:
+    """One input.
+
+    Attributes:
+        name: what is special about it.
+        start_layer: the layer that is fed.
+        ticks: `(*shape,)` int32 ticks of that layer's input.
+    """
+
+    name: str
+    start_layer: int
+    ticks: NDArray[np.int32]
+
+
+def golden_cases(
+    network: IntegerNetwork,
+    *,
+    random: int,
+    samples: NDArray[np.int32] | None = None,
+) -> list[GoldenCase]:
+    """Choose the inputs; the same network always gets the same ones.
+
+    Args:
+        network: the network.
+        random: number of pseudo-random inputs.
+        samples: `(n, *input_shape)` ticks of real inputs, taken as they are.
+
+    Returns:
+        All inputs in the first and in the last tick, none, those that drive one neuron
+        hardest up and down, pseudo-random ones, the samples, all inputs of each inner
+        layer in the first tick, so that every weight acts in some case, and a tie.
+    """
+    shape = network.input_shape
+    cases = [
+        ("all_at_start", 0, np.zeros(shape)),
+        ("none", 0, np.full(shape, SILENT)),
+        ("all_at_end", 0, np.full(shape, network.num_ticks - 1)),
+    ]
+    first = network.layers[0]
+    if not isinstance(first, PoolLayer):
+        cases.append(("steepest_rise", 0, _extreme(first, shape, sign=1)))
+        cases.append(("steepest_fall", 0, _extreme(first, shape, sign=-1)))
+    for index in range(random):
+        cases.append((f"random_{index}", 0, _random_ticks(network, index, 2)))
+    for index, ticks in enumerate([] if samples is None else samples):
+        cases.append((f"sample_{index}", 0, ticks))
+    for index in range(1, len(network.layers)):
+        if not isinstance(network.layers[index], PoolLayer):
+            inputs = np.zeros(network.shapes[index - 1])
+            cases.append((f"layer_{index}_all_at_start", index, inputs))
+    chosen = [GoldenCase(name, at, ticks.astype(np.int32)) for name, at, ticks in cases]
+    return chosen + _tie(network)
+
+
+def tail(network: IntegerNetwork, start_layer: int) -> IntegerNetwork:
+    """The network from one layer on.
+
+    Raises:
+        BundleError: if there is no such layer.
+    """
+    if start_layer == 0:
+        return network
+    if start_layer >= len(network.layers):
+        raise BundleError(
+            BundleCode.GOLDEN,
+            f"start_layer {start_layer} of a golden case does not exist; allowed: 0 to "
+            f"{len(network.layers) - 1}",
+        )
+    return IntegerNetwork(
+        layers=network.layers[start_layer:],
+        input_shape=network.shapes[start_layer - 1],
+        num_ticks=network.num_ticks,
+        tick=network.tick,
+    )
+
+
+def _random_ticks(network: IntegerNetwork, index: int, part: int) -> NDArray[np.int64]:
+    """Three of four inputs spike in the first `1/part` of the ticks.
+
+    The bytes come from SHAKE-256, which no library version can change.
+    """
+    size = int(np.prod(network.input_shape))
+    label = f"ttfs-bundle golden {part} {index}".encode()
+    words = np.frombuffer(hashlib.shake_256(label).digest(4 * size), dtype="<u4")
+    ticks = (words >> 2).astype(np.int64) % max(1, network.num_ticks // part)
+    return np.where(words & 3, ticks, SILENT).reshape(network.input_shape)
+
+
+def _tie(network: IntegerNetwork) -> list[GoldenCase]:
+    """An input on which several outputs fire first together, if one is found.
+
+    Best is one on which the rules for ties disagree. If no input of the whole network
+    ties the output, the last layer is fed directly.
+    """
+    for start in (0, len(network.layers) - 1):
+        part = tail(network, start)
+        ticks = np.stack(
+            [_random_ticks(part, n, 2 << (n % 8)) for n in range(_TIE_CANDIDATES)]
+        )
+        emulation = emulate(part, ticks)
+        highest, lowest = (
+            decode(part, emulation, Decoding(tie=rule))
+            for rule in ("max_v_at_tie", "lowest_index")
+        )
+        if highest.tied.any():
+            best = (highest.tied * (1 + (highest.label != lowest.label))).argmax()
+            return [GoldenCase("tie", start, ticks[best].astype(np.int32))]
+    return []
+
+
+def _extreme(
+    layer: IntegerDense | IntegerConv, shape: tuple[int, ...], *, sign: int
+) -> NDArray[np.int64]:
+    """Spikes in tick 0 that give one neuron its steepest slope of this sign."""
+    reach = slope_reach(layer.weight)[0 if sign > 0 else 1]
+    weight = sign * layer.weight[int(reach.argmax())]
+    chosen = np.where(weight > 0, 0, SILENT)
+    if isinstance(layer, IntegerDense):
+        return chosen.reshape(shape)
+    ticks = np.full(shape, SILENT)
+    rows, columns = (min(n, chosen.shape[1]) for n in shape[1:])
+    ticks[:, :rows, :columns] = chosen[:, :rows, :columns]
+    return ticks

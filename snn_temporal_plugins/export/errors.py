@@ -1,0 +1,74 @@
+"""The numbered refusals of the export room: every failure has its own code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["BundleCode", "BundleError", "ExportCode", "ExportError"]
+
+
+class ExportCode(IntEnum):
+    """Why a network cannot be exported."""
+
+    UNSUPPORTED_LAYER = 101
+    BIAS = 102
+    GROUPS = 103
+    KERNEL = 104
+    GEOMETRY = 105
+    RULE = 106
+    NOT_FINITE = 107
+    ZERO_ROW = 108
+    THRESHOLD = 109
+    WIDTH = 110
+    HORIZON = 111
+    TICK = 112
+    INPUT_SHAPE = 113
+    PARAMETER = 114
+    NO_LAYER = 115
+    OUTPUT = 116
+    FILE_EXISTS = 117
+
+
+class BundleCode(IntEnum):
+    """Why a bundle cannot be written or read."""
+
+    EXISTS = 201
+    NOT_A_BUNDLE = 202
+    JSON = 203
+    VERSION = 204
+    FEATURE = 205
+    SCHEMA = 206
+    PATH = 207
+    LINK = 208
+    MISSING = 209
+    UNLISTED = 210
+    SIZE = 211
+    HASH = 212
+    TENSOR = 213
+    WIDTH = 214
+    SHAPE = 215
+    GOLDEN = 216
+
+
+class ExportError(ValueError):
+    """A network, or a parameter of its export, was refused.
+
+    Attributes:
+        code: the reason, one of `ExportCode`.
+    """
+
+    def __init__(self, code: ExportCode, message: str) -> None:
+        super().__init__(f"E{code.value} {code.name}: {message}")
+        self.code = code
+
+
+class BundleError(ValueError):
+    """A bundle was refused; nothing of it was used or left behind.
+
+    Attributes:
+        code: the reason, one of `BundleCode`.
+    """
+
+    def __init__(self, code: BundleCode, message: str) -> None:
+        super().__init__(f"B{code.value} {code.name}: {message}")
+        self.code = code

@@ -1,0 +1,238 @@
+"""A network as a flat list of plain layers, or a refusal that names the cure.
+
+Three spellings of the same layers are understood: the core layers of this package
+(spike times in and out), the window layers of the adapters (a module with a `core`
+layer and a tick `dt`), and the step form (`nn.Linear` or `nn.Conv2d` followed by a
+neuron whose class says `nir_node = "ReLPSP"`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from snn_temporal_plugins.export.errors import ExportCode, ExportError
+from snn_temporal_plugins.export.layers import (
+    ConvLayer,
+    DenseLayer,
+    FlatNetwork,
+    FlattenLayer,
+    Layer,
+    PoolLayer,
+    output_shape,
+)
+from snn_temporal_plugins.export.spiking import spiking_layer, square
+from snn_temporal_plugins.neurons import (
+    EarliestSpikePool2d,
+    ReLPSPConv2d,
+    ReLPSPLinear,
+    SilenceDropout,
+)
+
+__all__ = ["flatten_network"]
+
+_VANISH = (SilenceDropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+_CORE = (ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d)
+_RAMP_RULES = ("stdbp",)
+_FLATTEN_FROM = (1, 2, -3)  # after the batch, after time and batch, the image
+_ALLOWED = (
+    "ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d (core or adapter form), "
+    "nn.Linear or nn.Conv2d followed by a ReLPSP neuron, nn.Flatten, "
+    "nn.Sequential, and dropout"
+)
+
+
+@dataclass
+class _Walk:
+    """What is known so far while a network is walked."""
+
+    layers: list[Layer] = field(default_factory=list)
+    horizons: dict[str, float] = field(default_factory=dict)
+    ticks: dict[str, float] = field(default_factory=dict)
+    synapse: tuple[str, nn.Linear | nn.Conv2d] | None = None
+
+
+def flatten_network(
+    network: nn.Module, *, input_shape: tuple[int, ...] | None = None
+) -> FlatNetwork:
+    """Read a network into plain layers.
+
+    Args:
+        network: `nn.Sequential` (nested ones too) of the layers named above.
+        input_shape: shape of one sample without the batch; only needed when the
+            network has no attribute `input_shape` and starts with a convolution
+            or a pool.
+
+    Returns:
+        The layers in topological order, dropout removed.
+
+    Raises:
+        ExportError: for anything that the exported formats cannot express.
+    """
+    walk = _Walk()
+    for name, module in _leaves(network, ""):
+        _add(walk, name, module)
+    if walk.synapse is not None:
+        raise _lonely_synapse(*walk.synapse)
+    spiking = sum(isinstance(layer, DenseLayer | ConvLayer) for layer in walk.layers)
+    if spiking == 0:
+        raise ExportError(
+            ExportCode.NO_LAYER,
+            f"{type(network).__name__} holds no spiking layer; allowed: {_ALLOWED}",
+        )
+    if len(walk.ticks) not in (0, spiking):
+        raise ExportError(
+            ExportCode.TICK,
+            f"only {', '.join(walk.ticks)} of {spiking} spiking layers live on ticks; "
+            "build all layers in one form",
+        )
+    t_max = _common(walk.horizons, ExportCode.HORIZON, "t_max")
+    flat = FlatNetwork(
+        layers=tuple(walk.layers),
+        input_shape=_input_shape(network, walk.layers, input_shape),
+        t_max=math.inf if t_max is None else t_max,
+        dt=_common(walk.ticks, ExportCode.TICK, "dt"),
+    )
+    shape = flat.input_shape
+    for index, layer in enumerate(flat.layers):
+        shape = output_shape(layer, shape, index)
+    return flat
+
+
+def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the layers of nested `nn.Sequential` with their dotted names."""
+    if isinstance(module, nn.Sequential):
+        # Not named_children(): it leaves out a module that stands twice.
+        for index, child in enumerate(module):
+            yield from _leaves(child, f"{name}.{index}" if name else str(index))
+    else:
+        yield name, module
+
+
+def _add(walk: _Walk, name: str, module: nn.Module) -> None:
+    """Append one module of the network to the walk, or refuse it."""
+    if isinstance(module, _VANISH):
+        return
+    label = f"layer {name!r} ({type(module).__name__})"
+    if walk.synapse is not None:
+        _add_step_form(walk, label, module)
+    elif isinstance(module, nn.Linear | nn.Conv2d):
+        walk.synapse = (label, module)
+    elif isinstance(module, nn.Flatten):
+        if module.start_dim not in _FLATTEN_FROM or module.end_dim != -1:
+            raise ExportError(
+                ExportCode.GEOMETRY,
+                f"{label} flattens dimensions {module.start_dim} to {module.end_dim}; "
+                "allowed: nn.Flatten(), and nn.Flatten(2) on spike trains",
+            )
+        walk.layers.append(FlattenLayer())
+    else:
+        _add_core(walk, label, module)
+
+
+def _add_core(walk: _Walk, label: str, module: nn.Module) -> None:
+    """Append a core layer, or the core of an adapter's window layer."""
+    core = module if isinstance(module, _CORE) else getattr(module, "core", None)
+    if not isinstance(core, _CORE):
+        raise ExportError(
+            ExportCode.UNSUPPORTED_LAYER,
+            f"{label} cannot be exported; allowed: {_ALLOWED}. Put the layers, in "
+            "the order in which they run, into one nn.Sequential",
+        )
+    if isinstance(core, EarliestSpikePool2d):
+        walk.layers.append(
+            PoolLayer(
+                kernel_size=square(core.kernel_size, label, "kernel_size"),
+                stride=square(core.stride, label, "stride"),
+                padding=square(core.padding, label, "padding"),
+            )
+        )
+        return
+    if core.rule not in _RAMP_RULES:
+        raise ExportError(
+            ExportCode.RULE,
+            f"{label} uses rule {core.rule!r}, whose neuron is no ramp; allowed: "
+            f"{', '.join(_RAMP_RULES)}",
+        )
+    tick = 1.0
+    if core is not module:  # the core of a window layer counts time in ticks
+        tick = walk.ticks[label] = float(getattr(module, "dt", 1.0))
+    walk.horizons[label] = core.t_max * tick
+    walk.layers.append(spiking_layer(label, core, core.weight, core.v_th))
+
+
+def _add_step_form(walk: _Walk, label: str, module: nn.Module) -> None:
+    """Append a synapse and the ReL-PSP neuron that follows it."""
+    if walk.synapse is None:
+        return
+    synapse_label, synapse = walk.synapse
+    if getattr(type(module), "nir_node", None) != "ReLPSP":
+        raise _lonely_synapse(synapse_label, synapse)
+    if synapse.bias is not None:
+        raise ExportError(
+            ExportCode.BIAS,
+            f"{synapse_label} has a bias, and a ReL-PSP neuron has none; build it "
+            "with bias=False",
+        )
+    threshold = _step_threshold(module)
+    tick = getattr(module, "dt", None)
+    if threshold is None or tick is None:
+        raise ExportError(
+            ExportCode.UNSUPPORTED_LAYER,
+            f"{label} calls itself ReLPSP but lacks dt, or one of v_th, threshold, p",
+        )
+    walk.ticks[label] = float(tick)
+    walk.layers.append(spiking_layer(synapse_label, synapse, synapse.weight, threshold))
+    walk.synapse = None
+
+
+def _step_threshold(module: nn.Module) -> Tensor | float | None:
+    """Threshold of a step-form neuron: our name, snnTorch's, or Norse's `p.v_th`."""
+    for owner, name in (
+        (module, "v_th"),
+        (module, "threshold"),
+        (getattr(module, "p", None), "v_th"),
+    ):
+        value = getattr(owner, name, None)
+        if value is not None:
+            return value
+    return None
+
+
+def _lonely_synapse(label: str, module: nn.Module) -> ExportError:
+    return ExportError(
+        ExportCode.UNSUPPORTED_LAYER,
+        f"{label} is not followed by a ReLPSP neuron; allowed: {_ALLOWED}. Put the "
+        "neuron directly after it, or use a ReLPSPLinear or ReLPSPConv2d layer",
+    )
+
+
+def _common(values: dict[str, float], code: ExportCode, what: str) -> float | None:
+    """The one value that all layers share, `None` if no layer has any."""
+    distinct = sorted(set(values.values()))
+    if len(distinct) > 1:
+        raise ExportError(
+            code,
+            f"the layers have different {what}: {distinct}; give all of them one value",
+        )
+    return distinct[0] if distinct else None
+
+
+def _input_shape(
+    network: nn.Module, layers: list[Layer], given: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """The shape of one sample, from the caller, the network or its first layer."""
+    shape = given if given is not None else getattr(network, "input_shape", None)
+    if shape is not None:
+        return tuple(int(n) for n in shape)
+    first = next(layer for layer in layers if not isinstance(layer, FlattenLayer))
+    if isinstance(first, DenseLayer):
+        return (first.weight.shape[1],)
+    raise ExportError(
+        ExportCode.INPUT_SHAPE,
+        "the network starts with a convolution or a pool, so its input could have any "
+        "size; give input_shape=(channels, rows, columns)",
+    )

@@ -1,0 +1,146 @@
+"""The plain real-valued layers that every exporter starts from, and their shapes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn_temporal_plugins.export.errors import ExportCode, ExportError
+
+__all__ = [
+    "ConvLayer",
+    "DenseLayer",
+    "FlatNetwork",
+    "FlattenLayer",
+    "Layer",
+    "PoolLayer",
+    "output_shape",
+    "window_shape",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLayer:
+    """Every input reaches every neuron.
+
+    Attributes:
+        weight: `(out, in)` float64.
+        v_th: `(out,)` float64, in weight times time.
+    """
+
+    weight: NDArray[np.float64]
+    v_th: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ConvLayer:
+    """A square convolution; padding is silent.
+
+    Attributes:
+        weight: `(out, in, k, k)` float64.
+        v_th: `(out,)` float64, in weight times time.
+        stride: pixels between two windows.
+        padding: silent pixels added on each side.
+    """
+
+    weight: NDArray[np.float64]
+    v_th: NDArray[np.float64]
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class PoolLayer:
+    """The earliest spike of each square window."""
+
+    kernel_size: int
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
+class FlattenLayer:
+    """Channel, row, column become one axis, in this order."""
+
+
+Layer: TypeAlias = DenseLayer | ConvLayer | PoolLayer | FlattenLayer
+
+
+@dataclass(frozen=True, eq=False)
+class FlatNetwork:
+    """A feed-forward ReL-PSP network in topological order.
+
+    Attributes:
+        layers: the layers, first to last.
+        input_shape: shape of one sample, `(in,)` or `(channels, rows, columns)`.
+        t_max: the latest spike time that counts, common to all layers, in units of
+            time; `inf` if no layer has one.
+        dt: length of a tick if the layers live on a grid already, else `None`.
+    """
+
+    layers: tuple[Layer, ...]
+    input_shape: tuple[int, ...]
+    t_max: float = math.inf
+    dt: float | None = None
+
+
+def output_shape(layer: Layer, shape: tuple[int, ...], index: int) -> tuple[int, ...]:
+    """Shape of one sample after a layer.
+
+    Args:
+        layer: the layer.
+        shape: shape of one sample before it.
+        index: position of the layer, for the error message.
+
+    Raises:
+        ExportError: if the layer cannot take this shape.
+    """
+    if isinstance(layer, FlattenLayer):
+        return (math.prod(shape),)
+    if isinstance(layer, DenseLayer):
+        if shape != (layer.weight.shape[1],):
+            raise _shape_error(index, (layer.weight.shape[1],), shape)
+        return (layer.weight.shape[0],)
+    if isinstance(layer, ConvLayer):
+        out_channels, in_channels, kernel, _ = layer.weight.shape
+        if len(shape) != 3 or shape[0] != in_channels:
+            raise _shape_error(index, (in_channels, "rows", "columns"), shape)
+    else:
+        kernel = layer.kernel_size
+        if len(shape) != 3:
+            raise _shape_error(index, ("channels", "rows", "columns"), shape)
+        out_channels = shape[0]
+    return window_shape(
+        index, out_channels, shape[1:], kernel, layer.stride, layer.padding
+    )
+
+
+def window_shape(
+    index: int,
+    channels: int,
+    size: tuple[int, ...],
+    kernel: int,
+    stride: int,
+    padding: int,
+) -> tuple[int, int, int]:
+    """Shape `(channels, rows, columns)` after a sliding square window."""
+    rows, columns = ((n + 2 * padding - kernel) // stride + 1 for n in size)
+    if rows < 1 or columns < 1:
+        raise ExportError(
+            ExportCode.INPUT_SHAPE,
+            f"layer {index}: a {kernel}x{kernel} window with padding {padding} does "
+            f"not fit into {size}; give a larger input_shape",
+        )
+    return channels, rows, columns
+
+
+def _shape_error(index: int, wanted: tuple, got: tuple[int, ...]) -> ExportError:
+    return ExportError(
+        ExportCode.INPUT_SHAPE,
+        f"layer {index} takes samples of shape {wanted} and would get {got}; give "
+        "the right input_shape, or put nn.Flatten() before a dense layer",
+    )
