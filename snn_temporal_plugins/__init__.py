@@ -12,6 +12,7 @@ from snn_temporal_plugins.functional import (
     decision_time,
     first_spike_class,
     latency_encode,
+    silent_label_penalty,
     times_to_train,
     train_to_times,
     ttfs_cross_entropy,
@@ -46,6 +47,7 @@ __all__ = [
     "times_to_train",
     # losses
     "ttfs_cross_entropy",
+    "silent_label_penalty",
     "weight_sum_penalty",
     "dead_neuron_penalty",
     # decoding

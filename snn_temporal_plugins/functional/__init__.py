@@ -8,6 +8,7 @@ from snn_temporal_plugins.functional.coding import (
 from snn_temporal_plugins.functional.decoding import decision_time, first_spike_class
 from snn_temporal_plugins.functional.loss import (
     dead_neuron_penalty,
+    silent_label_penalty,
     ttfs_cross_entropy,
     weight_sum_penalty,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "train_to_times",
     "times_to_train",
     "ttfs_cross_entropy",
+    "silent_label_penalty",
     "weight_sum_penalty",
     "dead_neuron_penalty",
     "first_spike_class",

@@ -50,6 +50,46 @@ def ttfs_cross_entropy(
     return F.cross_entropy(-alpha * time, target)
 
 
+def silent_label_penalty(
+    pre_spike_time: Tensor,
+    weight: Tensor,
+    v_th: Tensor,
+    spike_time: Tensor,
+    target: Tensor,
+    *,
+    t_max: float,
+) -> Tensor:
+    """Penalty on a label neuron that stayed silent: its potential lacks the threshold.
+
+        P = mean_b [t_bg > t_max] max(0, v_th_g - V_bg(t_max)),  g = target of b
+        V_bg(t_max) = sum_i w_gi max(0, t_max - t_bi)
+
+    A silent neuron has no spike-time gradient; this one raises w_gi in proportion to
+    t_max - t_bi. Without it the outputs of a small network can all fall silent in the
+    first epoch, and stay so.
+
+    Args:
+        pre_spike_time: Spike times of the layer before, (batch, in), inf = silent.
+        weight: Weights of the output layer, (class, in).
+        v_th: Thresholds of the output layer, (class,).
+        spike_time: Output spike times, (batch, class), inf = silent.
+        target: Class indices, (batch,), integer.
+        t_max: Horizon of the output layer, finite.
+
+    Returns:
+        The penalty, a scalar.
+
+    Reference:
+        The third remedy for silent outputs, a gradient of -max(0, t_max - t_i) on w_gi;
+        S4NN (Kheradpisheh & Masquelier 2020) likewise gives silent outputs a spike at
+        t_max.
+    """
+    label_time = spike_time.detach().gather(1, target[:, None])[:, 0]
+    ramp = (t_max - pre_spike_time).clamp(min=0)  # 0 where silent
+    lack = v_th[target] - (weight[target] * ramp).sum(1)
+    return torch.where(label_time == math.inf, lack.clamp(min=0), 0).mean()
+
+
 def weight_sum_penalty(weight: Tensor, *, floor: float = 1.0) -> Tensor:
     """Penalty on neurons whose weights cannot carry them over the threshold.
 

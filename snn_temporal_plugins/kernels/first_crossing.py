@@ -489,11 +489,12 @@ def _(spike_time, weight, v_th, t_max):
     rows = weight.t().contiguous().numpy()  # no copy if the layer stores it so
     if not _all_finite(rows):
         _raise_if(2)
-    arrays = (spike_time.contiguous().numpy(), rows, v_th.contiguous().numpy())
-    outs = tuple(result.numpy() for result in results)
+    time = spike_time.contiguous().numpy()
+    threshold = v_th.contiguous().numpy()
     horizon = rows.dtype.type(t_max)
+    post, slope, bound = (result.numpy() for result in results)
     good = _split(
-        lambda start, stop: _sweep(*arrays, horizon, *outs, start, stop),
+        lambda a, b: _sweep(time, rows, threshold, horizon, post, slope, bound, a, b),
         batch,
         batch * weight.numel(),
     )

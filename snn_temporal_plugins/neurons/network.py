@@ -30,7 +30,6 @@ def build_network(
     t_max: float = 2.0,
     slope_clip: float | None = 5.0,
     dropout: float = 0.0,
-    output_mean: float | None = None,
     learn_threshold: bool = False,
 ) -> nn.Sequential:
     """Build a network on spike times from an architecture string.
@@ -46,8 +45,6 @@ def build_network(
         t_max: Horizon of every layer, in input windows.
         slope_clip: Upper limit of the factor 1/slope in the backward; None = exact.
         dropout: Probability that a hidden spike is made silent in training.
-        output_mean: Mean of the output layer's initial weights, in thresholds per input
-            window; None = 12 / fan_in, with which every class fires at the start.
         learn_threshold: Whether thresholds are parameters.
 
     Returns:
@@ -81,11 +78,11 @@ def build_network(
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         gain, weight_sum = _OUTPUT if last else _LATER if layers else _FIRST
+        initial: dict[str, Any] = {"weight_gain": gain}
         if match := re.fullmatch(r"(\d+)[Cc](\d+)(?:[Pp](\d+))?", part):
             maps, side, padding = (int(group or 0) for group in match.groups())
             channels, height, width = _image(shape, part, spec)
-            mean = weight_sum / (channels * side * side)
-            initial = {"weight_gain": gain, "weight_mean": mean}
+            initial["weight_mean"] = weight_sum / (channels * side * side)
             layers.append(
                 ReLPSPConv2d(
                     channels, maps, side, padding=padding, **initial, **options
@@ -102,10 +99,7 @@ def build_network(
             if len(shape) > 1:
                 layers.append(nn.Flatten())
             fan_in = math.prod(shape)
-            mean = weight_sum / fan_in
-            if last and output_mean is not None:
-                mean = output_mean
-            initial = {"weight_gain": gain, "weight_mean": mean}
+            initial["weight_mean"] = weight_sum / fan_in
             layers.append(ReLPSPLinear(fan_in, int(part), **initial, **options))
             shape = (int(part),)
         else:

@@ -9,6 +9,7 @@ from snn_temporal_plugins import (
     dead_neuron_penalty,
     decision_time,
     first_spike_class,
+    silent_label_penalty,
     ttfs_cross_entropy,
     weight_sum_penalty,
 )
@@ -31,6 +32,18 @@ def test_all_silent_has_a_loss_and_no_gradient():
     loss = ttfs_cross_entropy(time, torch.tensor([0, 3]))
     loss.backward()
     assert loss.item() == pytest.approx(math.log(4)) and not time.grad.any()
+
+
+def test_silent_label_penalty_raises_the_potential_of_silent_labels_only():
+    pre = torch.tensor([[0.5, INF], [0.5, 1.0]])
+    weight = torch.tensor([[0.2, 9.0], [0.1, 0.1]], requires_grad=True)
+    post = torch.tensor([[INF, 0.1], [0.7, INF]])
+    penalty = silent_label_penalty(
+        pre, weight, torch.ones(2), post, torch.tensor([0, 0]), t_max=2.0
+    )
+    assert penalty.item() == pytest.approx((1 - 0.2 * 1.5) / 2)  # sample 1 fired
+    penalty.backward()
+    assert weight.grad.tolist() == [[-0.75, 0.0], [0.0, 0.0]]
 
 
 def test_weight_sum_penalty():

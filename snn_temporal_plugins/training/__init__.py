@@ -1,0 +1,32 @@
+"""Training with Lightning: the module, the data modules and the callbacks."""
+
+try:
+    import lightning as _lightning  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"snn_temporal_plugins.training needs Lightning ({error}): "
+        f"pip install 'snn-temporal-plugins[lightning]'"
+    ) from error
+
+from snn_temporal_plugins.training.batches import TensorBatches
+from snn_temporal_plugins.training.callbacks import SpikePictures, SpikeStatistics
+from snn_temporal_plugins.training.data import Digits
+from snn_temporal_plugins.training.mnist import MNIST, FashionMNIST
+from snn_temporal_plugins.training.module import Prediction, TemporalClassifier
+from snn_temporal_plugins.training.recording import record_spike_times
+from snn_temporal_plugins.training.revival import DeadNeuronRevival
+from snn_temporal_plugins.training.yin_yang import YinYang
+
+__all__ = [
+    "TemporalClassifier",
+    "Prediction",
+    "Digits",
+    "YinYang",
+    "MNIST",
+    "FashionMNIST",
+    "TensorBatches",
+    "SpikeStatistics",
+    "DeadNeuronRevival",
+    "SpikePictures",
+    "record_spike_times",
+]

@@ -1,0 +1,343 @@
+"""The Lightning module: a network of first spikes, trained to classify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from snn_temporal_plugins.functional import (
+    decision_time,
+    first_spike_class,
+    latency_encode,
+    silent_label_penalty,
+    times_to_train,
+    train_to_times,
+    ttfs_cross_entropy,
+)
+from snn_temporal_plugins.neurons import ReLPSPLinear, build_network
+from snn_temporal_plugins.training.batches import mixed_seed
+from snn_temporal_plugins.training.schedule import (
+    one_cycle,
+    planned_steps,
+    refuse_other_plan,
+)
+
+_STEPS_BETWEEN_LOSSES = 20  # on the progress bar
+
+
+class Prediction(NamedTuple):
+    """What the network answered.
+
+    Attributes:
+        predicted_class: Index of the earliest output spike, int64 `(batch,)`; -1 where
+            no output fired or where the earliest time is tied.
+        decision_time: Time of the earliest output spike, `(batch,)`; `inf` if silent.
+    """
+
+    predicted_class: Tensor
+    decision_time: Tensor
+
+
+class TemporalClassifier(L.LightningModule):
+    """Train a network of first spikes on batches `(x, label)`; the first output wins.
+
+    Brighter is earlier: an intensity x in [0, 1] becomes a spike at t = 1 - x. The loss
+    is the cross-entropy of softmax(-alpha t) over the output spike times. AdamW, with a
+    one-cycle schedule per step.
+
+    The network is an architecture string, or a module of your own:
+    without `num_steps` it maps spike times `(batch, ...)` to spike times
+    `(batch, classes)`; with `num_steps` it maps spike trains `(num_steps, batch, ...)`
+    to spike trains `(num_steps, batch, classes)`, alone or as the first of a tuple as
+    both hosts return them. Modules with a method `reset_mem` are reset when a step
+    begins. A module is no hyper-parameter: give it again to `load_from_checkpoint`.
+
+    Before each training step the global random state is set from the seed, the epoch,
+    the number of the batch and the rank, so that dropout is the same in a resumed run.
+
+    Args:
+        network: Architecture such as `784-400-10`, or a module of your own.
+        rule: Name of the learning rule; only for an architecture string, like all up to
+            `learn_threshold`.
+        v_th: Threshold of the neurons.
+        t_max: Horizon: a later spike counts as silent. The input ends at 1.
+        slope_clip: Limit of the factor 1/slope in the gradient; None: no limit.
+        dropout: Share of hidden spikes that are silenced in training.
+        learn_threshold: Train the thresholds too.
+        alpha: Inverse temperature of the loss, per unit of time.
+        t_silent: Time that a silent output counts as in the loss; None: `t_max`.
+        silent_zero: Intensity 0 gives no spike at all, else a spike at 1.
+        silent_label: Factor of the penalty on label neurons that stay silent; for a
+            network that is an `nn.Sequential` with `ReLPSPLinear` at its end.
+        lr: Highest learning rate of the one-cycle schedule.
+        weight_decay: Weight decay of AdamW.
+        warmup: Share of the steps in which the learning rate rises.
+        num_steps: Number of ticks of the spike trains that your own module takes; a
+            tick lasts `t_max / num_steps`. None: it takes spike times.
+    """
+
+    def __init__(
+        self,
+        network: str | nn.Module,
+        *,
+        rule: str = "stdbp",
+        v_th: float = 1.0,
+        t_max: float = 2.0,
+        slope_clip: float | None = 5.0,
+        dropout: float = 0.0,
+        learn_threshold: bool = False,
+        alpha: float = 20.0,
+        t_silent: float | None = None,
+        silent_zero: bool = True,
+        silent_label: float = 1.0,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        warmup: float = 0.1,
+        num_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        own_module = isinstance(network, nn.Module)
+        self.save_hyperparameters(ignore=["network"] if own_module else [])
+        if isinstance(network, str):
+            network = build_network(
+                network,
+                rule=rule,
+                v_th=v_th,
+                t_max=t_max,
+                slope_clip=slope_clip,
+                dropout=dropout,
+                learn_threshold=learn_threshold,
+            )
+        _check(self.hparams, own_module)
+        self.network: nn.Module = network
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}_{name}": MeanMetric()
+                for stage in ("train", "val", "test")
+                for name in ("loss", "acc", "silent")
+            }
+        )
+        self._seed = torch.initial_seed()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output spike times.
+
+        Args:
+            x: Intensities in [0, 1], shape `(batch, ...)`.
+
+        Returns:
+            Spike times, shape `(batch, classes)`, `inf` where silent.
+
+        Raises:
+            ValueError: If the network's output has another shape.
+        """
+        # At the start, not at the end: a run that broke off, or validation in
+        # inference mode, leaves a state behind that this step cannot use.
+        for module in self.network.modules():
+            reset = getattr(module, "reset_mem", None)
+            if reset is not None:
+                reset()
+        spike_time = latency_encode(x, silent_zero=self.hparams["silent_zero"])
+        num_steps = self.hparams["num_steps"]
+        if num_steps is None:
+            spike_time = _first(self.network(spike_time))
+        else:
+            dt = self.hparams["t_max"] / num_steps
+            spikes = times_to_train(spike_time / dt, num_steps)
+            spike_time = train_to_times(_first(self.network(spikes))) * dt
+        if spike_time.dim() != 2 or len(spike_time) != len(x):
+            raise ValueError(
+                f"the network gave spike times of shape {tuple(spike_time.shape)}, "
+                f"expected ({len(x)}, classes), one spike time per sample and class"
+            )
+        return spike_time
+
+    def loss(
+        self, spike_time: Tensor, label: Tensor, pre_spike_time: Tensor | None = None
+    ) -> Tensor:
+        """Return the cross-entropy of the output spike times, plus the penalty.
+
+        Args:
+            spike_time: Output spike times, shape `(batch, classes)`.
+            label: Class indices, shape `(batch,)`.
+            pre_spike_time: Spike times that entered the output layer, shape
+                `(batch, in)`; None: no penalty on silent labels.
+
+        Returns:
+            The loss, a scalar.
+        """
+        t_silent = self.hparams["t_silent"]
+        loss = ttfs_cross_entropy(
+            spike_time,
+            label,
+            alpha=self.hparams["alpha"],
+            t_silent=self.hparams["t_max"] if t_silent is None else t_silent,
+        )
+        layer, factor = self._output_layer(), self.hparams["silent_label"]
+        if layer is not None and pre_spike_time is not None and factor:
+            loss = loss + factor * silent_label_penalty(
+                pre_spike_time,
+                layer.weight,
+                layer.v_th,
+                spike_time,
+                label,
+                t_max=layer.t_max,
+            )
+        return loss
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Make the random numbers of this step a function of where the run stands."""
+        seed = mixed_seed(
+            self._seed, self.trainer.current_epoch, batch_idx, self.trainer.global_rank
+        )
+        # `torch.manual_seed` would also format a stack trace for an absent CUDA
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).manual_seed(seed)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of one batch."""
+        loss = self._step("train", batch)
+        # Not in every step: Lightning's bookkeeping of one value costs as much as the
+        # sweep of a small layer. The logger gets the mean of the epoch.
+        if batch_idx % _STEPS_BETWEEN_LOSSES == 0:
+            self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure loss, accuracy and share of undecided samples."""
+        self._step("val", batch)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure loss, accuracy and share of undecided samples."""
+        self._step("test", batch)
+
+    def predict_step(
+        self, batch: Tensor | tuple[Tensor, Tensor], batch_idx: int
+    ) -> Prediction:
+        """Return class and decision time of each sample."""
+        spike_time = self(batch if isinstance(batch, Tensor) else batch[0])
+        return Prediction(first_spike_class(spike_time), decision_time(spike_time))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch, as met in training (dropout included)."""
+        self._log_means("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the validation samples."""
+        self._log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over the test samples."""
+        self._log_means("test")
+
+    def _output_layer(self) -> ReLPSPLinear | None:
+        """Return the layer whose silent labels can be helped, if there is one."""
+        network = self.network
+        last = network[-1] if isinstance(network, nn.Sequential) else None
+        if isinstance(last, ReLPSPLinear) and last.t_max < math.inf:
+            return last
+        return None
+
+    def _step(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, label = batch
+        with _inputs_of(self._output_layer()) as inputs:
+            spike_time = self(x)
+        loss = self.loss(spike_time, label, *inputs)
+        answer = first_spike_class(spike_time)
+        silent = torch.isinf(decision_time(spike_time))
+        self._mean(stage, "loss").update(loss.detach(), weight=len(label))
+        self._mean(stage, "acc").update((answer == label).float())
+        self._mean(stage, "silent").update(silent.float())
+        return loss
+
+    def _mean(self, stage: str, name: str) -> MeanMetric:
+        return cast(MeanMetric, self.metrics[f"{stage}_{name}"])
+
+    def _log_means(self, stage: str) -> None:
+        for name in ("loss", "acc", "silent"):
+            mean = self._mean(stage, name)
+            if not mean.update_called:  # resumed behind the last step of an epoch
+                continue
+            self.log(f"{stage}_{name}", mean, prog_bar=name == "acc")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW and its one-cycle schedule, which moves with every step."""
+        lr = self.hparams["lr"]
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=lr,
+            weight_decay=self.hparams["weight_decay"],
+            fused=self.device.type == "cpu",  # one pass over the weights, not eight
+        )
+        steps = planned_steps(self.trainer)
+        schedule = one_cycle(
+            optimizer, lr=lr, warmup=self.hparams["warmup"], steps=steps
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Refuse to resume a schedule that was laid out for another number of steps."""
+        refuse_other_plan(self.lr_schedulers(), planned_steps(self.trainer))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the seed of the random numbers of the steps."""
+        checkpoint["temporal_classifier_seed"] = self._seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the seed of the run that is resumed."""
+        self._seed = checkpoint.get("temporal_classifier_seed", self._seed)
+
+
+@contextmanager
+def _inputs_of(layer: nn.Module | None) -> Iterator[list[Tensor]]:
+    """Collect what enters a layer while the context is open."""
+    inputs: list[Tensor] = []
+    if layer is None:
+        yield inputs
+        return
+    hook = layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    try:
+        yield inputs
+    finally:
+        hook.remove()
+
+
+def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Drop the state that both hosts return beside the spikes."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def _check(hparams: Any, own_module: bool) -> None:
+    limits = {
+        "alpha": (0 < hparams["alpha"] < math.inf, "above 0"),
+        "t_max": (0 < hparams["t_max"] < math.inf, "above 0 and finite"),
+        "lr": (0 < hparams["lr"] < math.inf, "above 0"),
+        "warmup": (0 <= hparams["warmup"] < 1, "0 or more and below 1"),
+        "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
+        "silent_label": (hparams["silent_label"] >= 0, "0 or more"),
+    }
+    for name, (good, allowed) in limits.items():
+        if not good:
+            raise ValueError(f"{name} is {hparams[name]}, allowed is {allowed}")
+    num_steps = hparams["num_steps"]
+    if num_steps is None:
+        return
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}, allowed is 1 or more, or None")
+    if not own_module:
+        raise ValueError(
+            f"num_steps is {num_steps}, but an architecture string builds layers that "
+            f"take spike times: leave num_steps out, or give a module of your own"
+        )

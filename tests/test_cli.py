@@ -1,0 +1,247 @@
+"""The command line: in this process where that is enough, else as a user runs it."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from snn_temporal_plugins import cli
+from snn_temporal_plugins.training import TemporalClassifier
+from snn_temporal_plugins.training.command import with_settings_of_run
+
+CONFIGS = Path(__file__).parents[1] / "examples" / "configs"
+DIGITS = str(CONFIGS / "digits_stdbp.yaml")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder; what the command sets for the process is put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    monkeypatch.setenv("PL_SEED_WORKERS", "0")
+    threads = torch.get_num_threads()
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+def fit(*settings):
+    cli.main(["fit", "-c", DIGITS, "--trainer.max_epochs", "1", *settings])
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_help_names_all_commands_and_shows_how(capsys):
+    for args in ([], ["-h"], ["--help"]):
+        cli.main(args)
+        text = capsys.readouterr().out
+        assert all(f"  {name}" in text for name in cli.COMMANDS)
+        assert "snn-temporal fit -c examples/configs/digits_stdbp.yaml" in text
+
+
+def test_help_starts_without_lightning():
+    code = (
+        "import sys; from snn_temporal_plugins.cli import main; main([]);"
+        "sys.exit('lightning' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_of_a_command_explains_the_settings(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fit", "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "--model.network",
+        "Architecture such as `784-400-10`",
+        "--model.alpha",
+        "Inverse temperature of the loss",
+        "--trainer.max_epochs",
+        "--name",
+        "--threads",
+    ):
+        assert words in text
+
+
+def test_help_of_a_data_module(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--data.help", "MNIST"])
+    assert "Folder with the four files" in capsys.readouterr().out
+
+
+def test_an_unknown_command_lists_those_that_are_allowed():
+    with pytest.raises(SystemExit, match="'train' is no command, allowed are fit, "):
+        cli.main(["train"])
+
+
+@pytest.mark.slow
+def test_fit_test_predict_learn_the_digits(folder, capsys):
+    fit("--trainer.max_epochs", "6")
+    run = folder / "runs" / "digits" / "version_0"
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+    ]
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["last.ckpt"]
+    columns = rows(run / "metrics.csv")[0].keys()
+    assert {"epoch", "step", "train_loss", "train_acc", "val_acc"} <= columns
+    assert {"val_spikes/layer1", "val_decision_time", "dead_neurons"} <= columns
+
+    capsys.readouterr()
+    cli.main(["test", "--ckpt_path", str(checkpoint)])
+    line = next(x for x in capsys.readouterr().out.splitlines() if "test_acc" in x)
+    accuracy = float(line.split()[3])
+    assert accuracy > 0.9
+
+    cli.main(["predict", f"--ckpt_path={checkpoint}", "--predictions", "out/p.csv"])
+    answers = rows(folder / "out" / "p.csv")
+    assert list(answers[0]) == ["sample", "predicted_class", "decision_time"]
+    assert [int(row["sample"]) for row in answers] == list(range(360))
+    from snn_temporal_plugins.training import Digits
+
+    label = Digits().splits.test.label
+    answer = torch.tensor([int(row["predicted_class"]) for row in answers])
+    assert (answer == label).float().mean().item() == pytest.approx(accuracy, abs=1e-4)
+    assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+
+    model = TemporalClassifier.load_from_checkpoint(checkpoint, weights_only=True)
+    assert model.hparams["network"] == "64-200-10"
+
+
+@pytest.mark.slow
+def test_each_run_has_its_own_folder_and_a_failed_one_overwrites_nothing(folder):
+    fit("--name", "mine")
+    first = folder / "runs" / "mine" / "version_0"
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit, match="shift is 9, allowed is 0 to 7"):
+        fit("--name", "mine", "--data.shift", "9")
+    last = str(first / "checkpoints" / "last.ckpt")
+    with pytest.raises(SystemExit, match="the checkpoint's schedule ends after"):
+        cli.main(["fit", "--ckpt_path", last, "--trainer.max_epochs", "3"])
+    fit("--name", "mine")
+    assert {path: path.read_bytes() for path in before} == before
+    assert (first.parent / "version_2" / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.slow
+def test_resume_gives_the_weights_of_the_uninterrupted_run(folder):
+    settings = ["--checkpoint.filename", "{epoch}", "--checkpoint.save_top_k", "-1"]
+    fit("--trainer.max_epochs", "3", *settings)
+    saved = folder / "runs" / "digits" / "version_0" / "checkpoints"
+    cli.main(["fit", "--ckpt_path", str(saved / "epoch=0.ckpt")])
+    resumed = folder / "runs" / "digits" / "version_1" / "checkpoints"
+    one, other = (
+        torch.load(path / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (saved, resumed)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_train_with_an_uneven_last_batch(folder):
+    # 1237 samples: 619 for each rank, one of them twice; 100 + 100 to validate on
+    command = [
+        sys.executable,
+        "-m",
+        "snn_temporal_plugins.cli",
+        "fit",
+        *("-c", DIGITS, "--trainer.max_epochs", "2"),
+        *("--trainer.accelerator", "cpu", "--trainer.devices", "2"),
+        *("--trainer.strategy", "ddp", "--data.validation", "201"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (run,) = (folder / "runs" / "digits").iterdir()
+    last = [row for row in rows(run / "metrics.csv") if row["val_acc"]][-1]
+    assert int(last["step"]) == 2 * 20 - 1
+
+    model = TemporalClassifier.load_from_checkpoint(run / "checkpoints" / "last.ckpt")
+    from snn_temporal_plugins.functional import first_spike_class
+    from snn_temporal_plugins.training import Digits
+
+    held_out = Digits(validation=201).splits.validation
+    with torch.no_grad():
+        answer = first_spike_class(model.eval()(held_out.x.flatten(1) / 16))
+    accuracy = (answer == held_out.label).float().mean().item()
+    assert float(last["val_acc"]) == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_missing_data_are_one_line(folder):
+    with pytest.raises(SystemExit, match=r"^snn-temporal fit: MNIST is not in nowhere"):
+        cli.main(
+            ["fit", "-c", str(CONFIGS / "mnist_stdbp.yaml"), "--data.root", "nowhere"]
+        )
+    assert not (folder / "runs").exists()
+
+
+def test_faults_that_are_not_the_users_keep_their_traceback(monkeypatch):
+    command = cli.Command("fail", "json:loads")
+    monkeypatch.setattr(cli, "COMMANDS", {"fail": command})
+    with pytest.raises(TypeError, match="JSON object must be"):
+        cli.main(["fail"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["--threads", "0"], "threads is 0, allowed is 1 or more"),
+        (["--model.rule", "hebb"], "unknown rule 'hebb'"),
+        (["--model.network", "1024-10-10"], "matmul|shape|64"),
+    ],
+)
+def test_bad_settings_are_one_line(folder, settings, message):
+    with pytest.raises(SystemExit, match=message):
+        fit(*settings)
+
+
+def test_predict_refuses_several_devices(folder):
+    with pytest.raises(SystemExit, match=r"use --trainer\.devices 1"):
+        cli.main(
+            [
+                *("predict", "-c", DIGITS, "--trainer.accelerator", "cpu"),
+                *("--trainer.devices", "2", "--trainer.strategy", "ddp"),
+            ]
+        )
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_configs_fit_the_program(path):
+    from snn_temporal_plugins import training
+
+    config = yaml.safe_load(path.read_text())
+    assert path.stem == f"{config['name']}_stdbp"
+    model = TemporalClassifier(**config["model"])
+    data = config["data"]
+    module = getattr(training, data["class_path"])(**data["init_args"])
+    inputs = module.sample_shape[0]
+    assert model(torch.rand(2, inputs)).shape[0] == 2
+    for callback in config["trainer"].get("callbacks", []):
+        assert hasattr(training, callback["class_path"])
+
+
+def test_a_checkpoint_brings_the_settings_of_its_run(tmp_path):
+    run = tmp_path / "version_0"
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    plain = ["test", "--ckpt_path", checkpoint]
+    assert with_settings_of_run(plain) == plain, "no config.yaml there"
+    run.mkdir()
+    config = run / "config.yaml"
+    config.touch()
+    injected = ["test", "-c", str(config), *plain[1:]]
+    assert with_settings_of_run(plain) == injected
+    joined = ["test", f"--ckpt_path={checkpoint}"]
+    assert with_settings_of_run(joined) == ["test", "-c", str(config), joined[1]]
+    for given in (["-c", "x"], ["--config=x"]):
+        assert with_settings_of_run([*plain, *given]) == [*plain, *given]
+    assert with_settings_of_run(["fit"]) == ["fit"]
