@@ -35,9 +35,11 @@ class ReLUTwin(TemporalClassifier):
         super().__init__(nn.Sequential(*layers))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
         return self.network(x)
 
     def loss(self, logits: Tensor, label: Tensor, *_: Tensor) -> Tensor:
+        """Return the cross-entropy."""
         return F.cross_entropy(logits, label)
 
 
@@ -67,7 +69,9 @@ def main() -> None:
     torch.manual_seed(0)
     ours = TemporalClassifier("784-400-10", dropout=0.2, lr=2e-3)
     twin = ReLUTwin()
-    pairs = [(epoch(twin, data), epoch(ours, data)) for _ in range(arguments.rounds + 1)]
+    pairs = [
+        (epoch(twin, data), epoch(ours, data)) for _ in range(arguments.rounds + 1)
+    ]
     ratios = sorted(b / a for a, b in pairs[1:])  # the first round compiles and loads
     row = {
         "ratio": statistics.median(ratios),

@@ -5,14 +5,16 @@
 Each round times a ReLU MLP of the same shape and one competitor; the ratio of the two
 is taken within the round, so that a noisy machine slows both. The median over rounds
 and the spread (10th to 90th percentile) go to benchmarks/results/step.json. A step is
-forward, loss and backward; the optimiser is the same for all and left out. Times are
-CPU seconds of the thread. Memory is the growth of the process's peak during one step,
-measured in a process of its own per competitor.
+encoding, forward, loss, backward and AdamW; times are CPU seconds of the thread. Input
+is the first 128 images of MNIST (`--root`), and such a batch with every input spiking.
+Memory is how far the peak of a process of its own rises in a second step.
 
 SpikingJelly is optional: `pip install --no-deps spikingjelly==2.0.0 loguru`.
 """
 
 import argparse
+import ctypes
+import gc
 import itertools
 import json
 import math
@@ -28,44 +30,51 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_temporal_plugins import build_network, latency_encode, ttfs_cross_entropy
+from snn_temporal_plugins.training import MNIST
 
 BATCH = 128
 RESULTS = Path(__file__).parent / "results" / "step.json"
 Step = Callable[[], None]
 
 
-def images(inputs: int, coded: str) -> Tensor:
-    """8-bit intensities: all above 0, or 19 % of them as in MNIST."""
-    g = torch.Generator().manual_seed(0)
-    x = torch.randint(1, 256, (BATCH, inputs), generator=g) / 255
+def images(inputs: int, coded: str, root: str | None) -> Tensor:
+    """8-bit intensities, all above 0; or the first images of MNIST."""
     if coded == "mnist":
-        x[torch.rand(BATCH, inputs, generator=g) >= 0.19] = 0
-    return x
+        return next(iter(MNIST(root=root, batch_size=BATCH).test_dataloader()))[0]
+    g = torch.Generator().manual_seed(0)
+    return torch.randint(1, 256, (BATCH, inputs), generator=g) / 255
+
+
+def adamw(network: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), weight_decay=0.0, fused=True)
 
 
 LABELS = torch.randint(0, 10, (BATCH,), generator=torch.Generator().manual_seed(1))
 
 
-def relu(sizes: list[int], coded: str) -> Step:
+def relu(sizes: list[int], x: Tensor) -> Step:
     layers: list[nn.Module] = []
     for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    network, x = nn.Sequential(*layers[:-1]), images(sizes[0], coded)
+    network = nn.Sequential(*layers[:-1])
+    optimizer = adamw(network)
 
     def step() -> None:
-        network.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(network(x), LABELS).backward()
+        optimizer.step()
 
     return step
 
 
-def ours(sizes: list[int], coded: str) -> Step:
+def ours(sizes: list[int], x: Tensor) -> Step:
     network = build_network("-".join(map(str, sizes)))
-    x = images(sizes[0], coded)
+    optimizer = adamw(network)
 
     def step() -> None:
-        network.zero_grad()
+        optimizer.zero_grad()
         ttfs_cross_entropy(network(latency_encode(x)), LABELS).backward()
+        optimizer.step()
 
     return step
 
@@ -89,45 +98,46 @@ def gathered(spike_time: Tensor, weight: Tensor, v_th: float, t_max: float) -> T
     return torch.where(reached & (post <= t_max), post, math.inf)
 
 
-def sorted_gather(sizes: list[int], coded: str) -> Step:
+def sorted_gather(sizes: list[int], x: Tensor) -> Step:
     network = build_network("-".join(map(str, sizes)))
-    weights = [layer.weight for layer in network]
-    time_in = latency_encode(images(sizes[0], coded))
+    optimizer = adamw(network)
 
     def step() -> None:
-        network.zero_grad()
-        t = time_in
-        for weight in weights:
-            t = gathered(t, weight, 1.0, 2.0)
+        optimizer.zero_grad()
+        t = latency_encode(x)
+        for layer in network:
+            t = gathered(t, layer.weight, 1.0, 2.0)
         ttfs_cross_entropy(t, LABELS).backward()
+        optimizer.step()
 
     return step
 
 
-def spikingjelly_srm(sizes: list[int], coded: str) -> Step:
+def spikingjelly_srm(sizes: list[int], x: Tensor) -> Step:
     from spikingjelly.timing_based.neuron import SRM
 
-    source = build_network("-".join(map(str, sizes)))
-    layers = []
-    for layer in source:
+    network = nn.Sequential()
+    for layer in build_network("-".join(map(str, sizes))):
         srm = SRM(layer.in_features, layer.out_features, duration=2.0, max_spikes=512)
-        srm.weight = nn.Parameter(layer.weight.detach().contiguous())
-        layers.append(srm)
-    t = latency_encode(images(sizes[0], coded))
-    sample, index = (t < math.inf).nonzero(as_tuple=True)
-    offsets = torch.searchsorted(sample, torch.arange(BATCH + 1))
-    events = t[sample, index]
+        srm.weight = layer.weight
+        network.append(srm)
+    optimizer = adamw(network)
 
     def step() -> None:
-        times, where, edges = events, index, offsets
-        for srm in layers:
-            srm.zero_grad()
-            times, where, edges = srm(times, where, edges)
-        batch = torch.repeat_interleave(torch.arange(BATCH), edges.diff())
-        first = torch.full((BATCH * sizes[-1],), math.inf).scatter_reduce(
-            0, batch * sizes[-1] + where, times, "amin"
-        )
+        optimizer.zero_grad()
+        t = latency_encode(x)
+        sample, index = (t < math.inf).nonzero(as_tuple=True)
+        events = t[sample, index]
+        offsets = torch.searchsorted(sample, torch.arange(BATCH + 1))
+        for layer in network:
+            events, index, offsets = layer(events, index, offsets)
+        # many spikes per neuron: the first of each output decides
+        sample = torch.repeat_interleave(torch.arange(BATCH), offsets.diff())
+        place = sample * sizes[-1] + index
+        first = torch.full((BATCH * sizes[-1],), math.inf)
+        first = first.scatter_reduce(0, place, events, "amin")
         ttfs_cross_entropy(first.reshape(BATCH, -1), LABELS).backward()
+        optimizer.step()
 
     return step
 
@@ -145,10 +155,10 @@ def timed(step: Step) -> float:
     return time.thread_time() - start
 
 
-def ratio(sizes: list[int], coded: str, name: str) -> dict[str, float]:
+def ratio(sizes: list[int], x: Tensor, name: str) -> dict[str, float]:
     make, rounds = COMPETITORS[name]
     torch.manual_seed(0)
-    twin, other = relu(sizes, coded), make(sizes, coded)
+    twin, other = relu(sizes, x), make(sizes, x)
     for _ in range(5 if rounds > 5 else 1):
         twin()
         other()
@@ -170,50 +180,57 @@ def status(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def memory(sizes: list[int], coded: str, name: str) -> float:
-    """How far the peak of this process rises in the first full-size step, MiB."""
+def memory(sizes: list[int], x: Tensor, name: str) -> float:
+    """How far the peak of this process rises in a full-size step, MiB.
+
+    Not in the first one: that also makes the optimiser's state, the same for all.
+    """
     make = relu if name == "ReLU MLP" else COMPETITORS[name][0]
     torch.manual_seed(0)
-    make([8, 8, sizes[-1]], coded)()  # loads code, compiles
-    step = make(sizes, coded)
+    step = make(sizes, x)
+    step()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # give back what the first step left behind
     before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
     step()
     return status("VmHWM") - before
 
 
-def memory_in_a_process(sizes: list[int], coded: str, name: str) -> float:
-    shape = "-".join(map(str, sizes))
-    command = [sys.executable, __file__, "--memory", name, "--sizes", shape]
-    done = subprocess.run(
-        [*command, "--coded", coded], capture_output=True, text=True, check=True
-    )
+def memory_in_a_process(name: str, arguments: argparse.Namespace, coded: str) -> float:
+    command = [sys.executable, __file__, "--memory", name, "--coded", coded]
+    command += ["--sizes", arguments.sizes]
+    command += ["--root", arguments.root] if arguments.root else []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", default="784-400-400-10", help="network shape")
+    parser.add_argument("--root", help="folder of MNIST")
+    parser.add_argument("--only", help="only this competitor; writes no result")
     parser.add_argument("--coded", default="mnist", choices=("mnist", "every"))
     parser.add_argument("--memory", help="only print this competitor's peak, MiB")
-    parser.add_argument("--only", help="only this competitor")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     sizes = [int(size) for size in arguments.sizes.split("-")]
     if arguments.memory:
-        print(memory(sizes, arguments.coded, arguments.memory))
+        x = images(sizes[0], arguments.coded, arguments.root)
+        print(memory(sizes, x, arguments.memory))
         return
     rows = []
     names = [arguments.only] if arguments.only else list(COMPETITORS)
     for coded in ("mnist", "every"):
-        base = memory_in_a_process(sizes, coded, "ReLU MLP")
+        x = images(sizes[0], coded, arguments.root)
+        base = memory_in_a_process("ReLU MLP", arguments, coded)
         for name in names:
             try:
-                row = ratio(sizes, coded, name)
-                row["memory_mib"] = memory_in_a_process(sizes, coded, name)
+                row: dict[str, object] = {**ratio(sizes, x, name)}
             except ImportError as error:
                 print(f"{name}: left out, {error}")
                 continue
+            row["memory_mib"] = memory_in_a_process(name, arguments, coded)
             row |= {"name": name, "inputs": coded, "sizes": arguments.sizes}
             row["twin_memory_mib"] = base
             rows.append(row)

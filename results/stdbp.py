@@ -41,9 +41,7 @@ def train_and_measure(row: str, seed: int, root: str | None) -> dict[str, object
             config = str(CONFIGS / f"{row}_stdbp.yaml")
             snn_temporal(["fit", "-c", config, *settings])
             (run / "seconds.txt").write_text(f"{time.time() - start:.0f}")
-        snn_temporal(
-            ["report", "--ckpt_path", str(checkpoint), "--nir_samples", "200"]
-        )
+        snn_temporal(["report", "--ckpt_path", str(checkpoint), "--nir_samples", "200"])
     rows = json.loads(report.read_text(encoding="utf-8"))
     seconds = run / "seconds.txt"
     return {

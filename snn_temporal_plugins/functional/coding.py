@@ -8,6 +8,7 @@ one tick and gives it to the next, so both directions use dt/ds = -1 in the back
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -49,8 +50,10 @@ def latency_encode(
                 f"intensity spans [{float(low)}, {float(high)}]; allowed is [0, 1]. "
                 "Scale the data (image / 255) and drop any mean/std normalisation."
             )
-    time = window * (1 - intensity)
-    return torch.where(intensity > 0, time, math.inf) if silent_zero else time
+    if silent_zero:  # vectorised, where torch.where with a number is not
+        intensity = F.threshold(intensity, 0.0, -math.inf)
+    time = 1 - intensity
+    return time if window == 1 else window * time
 
 
 class _TrainToTimes(torch.autograd.Function):

@@ -85,9 +85,13 @@ def silent_label_penalty(
         t_max.
     """
     label_time = spike_time.detach().gather(1, target[:, None])[:, 0]
-    ramp = (t_max - pre_spike_time).clamp(min=0)  # 0 where silent
-    lack = v_th[target] - (weight[target] * ramp).sum(1)
-    return torch.where(label_time == math.inf, lack.clamp(min=0), 0).mean()
+    silent = (label_time == math.inf).nonzero()[:, 0]
+    if len(silent) == 0:  # the rule once a network has learned to speak
+        return pre_spike_time.new_zeros(())
+    label = target[silent]
+    ramp = (t_max - pre_spike_time[silent]).clamp(min=0)  # 0 where silent
+    lack = v_th[label] - (weight[label] * ramp).sum(1)
+    return lack.clamp(min=0).sum() / max(1, len(target))
 
 
 def weight_sum_penalty(weight: Tensor, *, floor: float = 1.0) -> Tensor:

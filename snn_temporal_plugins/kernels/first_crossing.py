@@ -25,10 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-_STRIP = 256  # outputs whose slope and potential stay in the L1 cache together
-_BLOCK = 12  # samples whose backward state stays in the L1 cache together
+_LANES = 8  # outputs are padded to a multiple: no scalar rest of the inner loops
+_STRIP = 448  # outputs whose state stays in the L1 cache together
 _OUTPUTS_PER_PASS = 64  # bounds the reference backward's (batch, outputs, in) mask
 _MIN_WORK_PER_THREAD = 1 << 20  # synapses below which a second thread costs more
 
@@ -125,15 +126,14 @@ def _backward_reference(
             )
         if need_weight:
             rows.append(
-                torch.einsum("bo,bi,boi->io", delta[:, part], time, causal)
-                - torch.einsum("bo,boi->io", moment[:, part], causal)
+                torch.einsum("bo,bi,boi->oi", delta[:, part], time, causal)
+                - torch.einsum("bo,boi->oi", moment[:, part], causal)
             )
-    if not need_weight:
+    grad_weight = torch.zeros_like(weight[:0] if rows else weight)
+    if rows:
+        grad_weight = torch.cat(rows)
+    elif not need_weight:
         grad_weight = weight.new_empty(0)
-    elif rows:
-        grad_weight = torch.cat(rows, dim=1).to(dtype).t()
-    else:
-        grad_weight = weight.new_zeros(weight.shape[1], 0).to(dtype).t()
     return grad_time.to(dtype), grad_weight.to(dtype)
 
 
@@ -141,10 +141,6 @@ def _backward_reference(
 
 # contract: v + a * d may become one fused multiply-add. NaN and inf stay exact.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-# reassoc: sums over outputs may be split over SIMD lanes
-_jit_sum = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
-)
 
 
 @_jit
@@ -164,7 +160,7 @@ def _insert(time, index, n, gap, budget):
 
 
 @_jit
-def _sort_events(spike_time, index, time, head, finite):
+def _sort_events(spike_time, index, time, head, finite, place):
     """Write the spikes of one sample in time order; return their number, -1 if bad.
 
     Bins of equal width, then insertion: O(n) for the times that occur in practice. When
@@ -183,21 +179,19 @@ def _sort_events(spike_time, index, time, head, finite):
     for k in range(n):
         t = spike_time[finite[k]]
         first, last = min(first, t), max(last, t)
-    scale = (n - 1) / (last - first) if last > first else 0.0
+    scale = (2 * n - 1) / (last - first) if last > first else 0.0
     if not scale < np.inf:
         scale = 0.0
-    head[: n + 1] = 0
+    head[: 2 * n + 1] = 0
     for k in range(n):
-        head[int((spike_time[finite[k]] - first) * scale) + 1] += 1
-    for k in range(n):
+        place[k] = int((spike_time[finite[k]] - first) * scale)
+        head[place[k] + 1] += 1
+    for k in range(2 * n):
         head[k + 1] += head[k]
     for k in range(n):
-        i = finite[k]
-        t = spike_time[i]
-        bin_of_t = int((t - first) * scale)
-        p = head[bin_of_t]
-        head[bin_of_t] = p + 1
-        index[p], time[p] = i, t
+        p = head[place[k]]
+        head[place[k]] = p + 1
+        index[p], time[p] = finite[k], spike_time[finite[k]]
     if not _insert(time, index, n, 1, 16 * n):
         gap = n
         while gap > 1:
@@ -207,14 +201,19 @@ def _sort_events(spike_time, index, time, head, finite):
 
 
 @_jit
-def _all_finite(weight):
-    """Whether no value of a (in, out) array is NaN or infinite."""
+def _check(weight, v_th):
+    """The code of what is wrong with an (in, out) array and its thresholds, or 0."""
     finite = True
     for i in range(weight.shape[0]):
         row = weight[i]
         for j in range(row.shape[0]):
             finite &= abs(row[j]) < np.inf
-    return finite
+    if not finite:
+        return 2
+    for j in range(v_th.shape[0]):
+        if not 0 < v_th[j] < np.inf:
+            return 3
+    return 0
 
 
 @_jit
@@ -232,16 +231,17 @@ def _replay(time, index, weight, arrived, j):
 def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
     """First crossings of the samples start..stop; weight is (in, out). False if bad."""
     inputs, outputs = weight.shape
-    index = np.empty(inputs, np.int64)
-    head = np.empty(inputs + 1, np.int64)
-    finite = np.empty(inputs + 1, np.int64)
+    index = np.empty(inputs, np.int32)
+    head = np.empty(2 * inputs + 1, np.int32)
+    finite = np.empty(inputs + 1, np.int32)
+    place = np.empty(inputs, np.int32)
     time = np.empty(inputs, weight.dtype)
     # rows: slope A, potential V, arrived inputs, threshold. One array at constant
     # distances, so that LLVM can prove the rows apart and vectorise the inner loop.
     state = np.empty(4 * _STRIP, weight.dtype)
     one = weight.dtype.type(1)
     for b in range(start, stop):
-        n = _sort_events(spike_time[b], index, time, head, finite)
+        n = _sort_events(spike_time[b], index, time, head, finite, place)
         if n < 0:
             return False
         for s in range(0, outputs, _STRIP):
@@ -251,9 +251,7 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
             k = 0
             before = time[0] if n > 0 else one
             while k < n and time[k] <= t_max:
-                if (
-                    k + 4 <= n
-                ):  # four inputs a pass: fewer loads and stores of the state
+                if k + 4 <= n:  # four a pass: fewer loads and stores of the state
                     d0, d1 = time[k] - before, time[k + 1] - time[k]
                     d2, d3 = time[k + 2] - time[k + 1], time[k + 3] - time[k + 2]
                     w0 = weight[index[k], s : s + width]
@@ -306,6 +304,7 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
                     if waiting == 0:
                         break
             too_late = time[k] if k < n else np.inf
+            width = min(width, post.shape[1] - s)  # without the padding
             post_row, slope_row = post[b, s : s + width], slope[b, s : s + width]
             bound_row = bound[b, s : s + width]
             post_row[:] = np.inf
@@ -330,97 +329,80 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
     return True
 
 
-@_jit_sum
+@_jit
 def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
-    """grad[i, j] = -sum_b delta_bj (t_bj - t_bi) [t_bi < bound_bj], start <= i < stop.
+    """grad[j, i] = -sum_b delta_bj (t_bj - t_bi) [t_bi < bound_bj], start <= j < stop.
 
-    Blocks of samples and strips of outputs outside, inputs inside: what is packed for a
-    block stays in the L1 cache while all inputs pass by.
+    Only the samples in which output j fired cost anything, four of them a pass.
     """
-    batch = spike_time.shape[0]
-    outputs = grad.shape[1]
-    dtype = grad.dtype
-    packed = np.empty((_BLOCK, 3 * _STRIP), dtype)  # per sample: delta, post, bound
-    head = np.empty(stop - start + 1, np.int64)
-    sample = np.empty((stop - start) * _BLOCK + 1, np.int64)
-    time = np.empty((stop - start) * _BLOCK + 1, dtype)
-    grad[start:stop] = 0
-    for b0 in range(0, batch, _BLOCK):
-        block = min(_BLOCK, batch - b0)
+    batch, inputs = spike_time.shape
+    fired = np.empty(batch + 1, np.int64)
+    for j in range(start, stop):
         n = 0
-        for i in range(start, stop):  # the block's spikes, input after input
-            head[i - start] = n
-            for b in range(block):
-                t = spike_time[b0 + b, i]
-                sample[n], time[n] = b, t
-                n += t < np.inf
-        head[stop - start] = n
-        for s in range(0, outputs, _STRIP):
-            width = min(_STRIP, outputs - s)
-            for b in range(block):
-                packed[b, :width] = delta[b0 + b, s : s + width]
-                packed[b, _STRIP : _STRIP + width] = post[b0 + b, s : s + width]
-                packed[b, 2 * _STRIP : 2 * _STRIP + width] = bound[
-                    b0 + b, s : s + width
-                ]
-            for i in range(start, stop):
-                row = grad[i, s : s + width]
-                m, n = head[i - start], head[i - start + 1]
-                while m + 4 <= n:
-                    p0, p1 = packed[sample[m]], packed[sample[m + 1]]
-                    p2, p3 = packed[sample[m + 2]], packed[sample[m + 3]]
-                    t0, t1, t2, t3 = time[m], time[m + 1], time[m + 2], time[m + 3]
-                    for j in range(width):
-                        g = row[j]
-                        x0 = p0[j] * (t0 - p0[_STRIP + j])
-                        x1 = p1[j] * (t1 - p1[_STRIP + j])
-                        x2 = p2[j] * (t2 - p2[_STRIP + j])
-                        x3 = p3[j] * (t3 - p3[_STRIP + j])
-                        g = g + x0 if p0[2 * _STRIP + j] > t0 else g
-                        g = g + x1 if p1[2 * _STRIP + j] > t1 else g
-                        g = g + x2 if p2[2 * _STRIP + j] > t2 else g
-                        g = g + x3 if p3[2 * _STRIP + j] > t3 else g
-                        row[j] = g
-                    m += 4
-                while m < n:
-                    p0, t0 = packed[sample[m]], time[m]
-                    for j in range(width):
-                        g = row[j]
-                        x0 = p0[j] * (t0 - p0[_STRIP + j])
-                        row[j] = g + x0 if p0[2 * _STRIP + j] > t0 else g
-                    m += 1
+        for b in range(batch):
+            fired[n] = b
+            n += bound[b, j] > -np.inf
+        row = grad[j]
+        row[:] = 0
+        m = 0
+        while m + 4 <= n:
+            b0, b1, b2, b3 = fired[m], fired[m + 1], fired[m + 2], fired[m + 3]
+            t0, t1 = spike_time[b0], spike_time[b1]
+            t2, t3 = spike_time[b2], spike_time[b3]
+            d0, d1, d2, d3 = delta[b0, j], delta[b1, j], delta[b2, j], delta[b3, j]
+            p0, p1, p2, p3 = post[b0, j], post[b1, j], post[b2, j], post[b3, j]
+            q0, q1, q2, q3 = bound[b0, j], bound[b1, j], bound[b2, j], bound[b3, j]
+            for i in range(inputs):
+                g = row[i]
+                x0, x1, x2, x3 = t0[i], t1[i], t2[i], t3[i]
+                g = g + d0 * (x0 - p0) if x0 < q0 else g
+                g = g + d1 * (x1 - p1) if x1 < q1 else g
+                g = g + d2 * (x2 - p2) if x2 < q2 else g
+                g = g + d3 * (x3 - p3) if x3 < q3 else g
+                row[i] = g
+            m += 4
+        while m < n:
+            b0 = fired[m]
+            t0, d0, p0, q0 = spike_time[b0], delta[b0, j], post[b0, j], bound[b0, j]
+            for i in range(inputs):
+                x0 = t0[i]
+                row[i] = row[i] + d0 * (x0 - p0) if x0 < q0 else row[i]
+            m += 1
 
 
-@_jit_sum
+@_jit
 def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
-    """grad[b, i] = sum_j delta_bj w_ij [t_bi < bound_bj] for start <= b < stop."""
-    inputs, outputs = weight.shape
-    event = np.empty(inputs + 3, np.int64)
+    """grad[b, i] = sum_j delta_bj w_ji [t_bi < bound_bj] for start <= b < stop."""
+    outputs, inputs = weight.shape
+    fired = np.empty(outputs + 1, np.int64)
     for b in range(start, stop):
         n = 0
-        for i in range(inputs):
-            grad[b, i] = 0
-            if spike_time[b, i] < np.inf:
-                event[n] = i
-                n += 1
-        if n == 0:
-            continue
-        event[n : n + 3] = event[n - 1]  # the padding repeats the last input
-        d, limit = delta[b], bound[b]
-        for k in range(0, n, 4):
-            i0, i1, i2, i3 = event[k], event[k + 1], event[k + 2], event[k + 3]
-            t0, t1 = spike_time[b, i0], spike_time[b, i1]
-            t2, t3 = spike_time[b, i2], spike_time[b, i3]
-            w0, w1, w2, w3 = weight[i0], weight[i1], weight[i2], weight[i3]
-            zero = weight.dtype.type(0)
-            g0, g1, g2, g3 = zero, zero, zero, zero
-            for j in range(outputs):
-                x, y = d[j], limit[j]
-                g0 += x * w0[j] if y > t0 else zero
-                g1 += x * w1[j] if y > t1 else zero
-                g2 += x * w2[j] if y > t2 else zero
-                g3 += x * w3[j] if y > t3 else zero
-            grad[b, i0], grad[b, i1], grad[b, i2], grad[b, i3] = g0, g1, g2, g3
+        for j in range(outputs):
+            fired[n] = j
+            n += bound[b, j] > -np.inf
+        t, d, q, row = spike_time[b], delta[b], bound[b], grad[b]
+        row[:] = 0
+        m = 0
+        while m + 4 <= n:
+            j0, j1, j2, j3 = fired[m], fired[m + 1], fired[m + 2], fired[m + 3]
+            w0, w1, w2, w3 = weight[j0], weight[j1], weight[j2], weight[j3]
+            d0, d1, d2, d3 = d[j0], d[j1], d[j2], d[j3]
+            q0, q1, q2, q3 = q[j0], q[j1], q[j2], q[j3]
+            for i in range(inputs):
+                g, x = row[i], t[i]
+                y0, y1, y2, y3 = w0[i], w1[i], w2[i], w3[i]
+                g = g + d0 * y0 if x < q0 else g
+                g = g + d1 * y1 if x < q1 else g
+                g = g + d2 * y2 if x < q2 else g
+                g = g + d3 * y3 if x < q3 else g
+                row[i] = g
+            m += 4
+        while m < n:
+            w0, d0, q0 = weight[fired[m]], d[fired[m]], q[fired[m]]
+            for i in range(inputs):
+                y0 = w0[i]
+                row[i] = row[i] + d0 * y0 if t[i] < q0 else row[i]
+            m += 1
 
 
 # --- threads: torch.set_num_threads is the one knob -------------------------------
@@ -482,15 +464,16 @@ def first_crossing(
 def _(spike_time, weight, v_th, t_max):
     if spike_time.dtype not in (torch.float32, torch.float64):
         return _forward_reference(spike_time, weight, v_th, t_max)
-    if not bool(((v_th > 0) & (v_th < math.inf)).all()):
-        _raise_if(3)
     batch, outputs = spike_time.shape[0], weight.shape[0]
     results = tuple(spike_time.new_empty(batch, outputs) for _ in range(3))
-    rows = weight.t().contiguous().numpy()  # no copy if the layer stores it so
-    if not _all_finite(rows):
-        _raise_if(2)
+    # an input spike reads one row of (in, out); whole SIMD registers of outputs.
+    # threshold 0: the padding does not wait, and never holds up the end
+    lacking = -outputs % _LANES
+    padded = F.pad(weight, (0, 0, 0, lacking)) if lacking else weight
+    rows = padded.t().contiguous().numpy()
+    _raise_if(_check(rows, v_th.contiguous().numpy()))
+    threshold = F.pad(v_th, (0, lacking)).numpy()
     time = spike_time.contiguous().numpy()
-    threshold = v_th.contiguous().numpy()
     horizon = rows.dtype.type(t_max)
     post, slope, bound = (result.numpy() for result in results)
     good = _split(
@@ -557,29 +540,25 @@ def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight)
     work = batch * weight.numel()
     grad_time = spike_time.new_empty((batch, inputs) if need_time else 0)
     if need_time:
-        rows = weight.t().contiguous().numpy()
-        out = grad_time.numpy()
+        w, out = weight.contiguous().numpy(), grad_time.numpy()
         _split(
-            lambda a, b: _time_gradient(time, delta, limit, rows, out, a, b),
-            batch,
+            lambda a, b: _time_gradient(time, delta, limit, w, out, a, b), batch, work
+        )
+    grad_weight = weight.new_empty((outputs, inputs) if need_weight else 0)
+    if need_weight:
+        grad = grad_weight.numpy()
+        _split(
+            lambda a, b: _weight_gradient(time, delta, post, limit, grad, a, b),
+            outputs,
             work,
         )
-    if not need_weight:
-        return grad_time, weight.new_empty(0)
-    grad_weight = weight.new_empty(inputs, outputs)
-    grad = grad_weight.numpy()
-    _split(
-        lambda a, b: _weight_gradient(time, delta, post, limit, grad, a, b),
-        inputs,
-        work,
-    )
-    return grad_time, grad_weight.t()
+    return grad_time, grad_weight
 
 
 @first_crossing_backward.register_fake
 def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight):
     grad_time = torch.empty_like(spike_time, memory_format=torch.contiguous_format)
-    grad_weight = weight.new_empty(weight.shape[1], weight.shape[0]).t()
+    grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
     return (
         grad_time if need_time else spike_time.new_empty(0),
         grad_weight if need_weight else weight.new_empty(0),

@@ -48,12 +48,9 @@ class _ReLPSP(nn.Module):
         self.slope_clip = slope_clip
         self.weight_mean = weight_mean
         self.weight_gain = weight_gain
-        # input-major memory behind the shape (out, in, ...): an input spike reads one
-        # contiguous row, and the kernel need not transpose at every step
-        rows = torch.empty(
-            *weight_shape[1:], weight_shape[0], device=device, dtype=dtype
+        self.weight = nn.Parameter(
+            torch.empty(weight_shape, device=device, dtype=dtype)
         )
-        self.weight = nn.Parameter(rows.movedim(-1, 0))
         threshold = torch.full(weight_shape[:1], v_th, device=device, dtype=dtype)
         if learn_threshold:
             self.v_th = nn.Parameter(threshold)

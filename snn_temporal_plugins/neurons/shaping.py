@@ -1,7 +1,5 @@
 """Layers without weights on spike times: pooling and silence dropout."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,8 +68,10 @@ class SilenceDropout(nn.Module):
         """Spike times in, spike times of the same shape out."""
         if not self.training or self.p == 0:
             return spike_time
-        silenced = torch.rand_like(spike_time) < self.p
-        return spike_time.masked_fill(silenced, math.inf)
+        kept = (torch.rand_like(spike_time) >= self.p).to(spike_time.dtype)
+        # + 0 or + inf: no mask is kept for the backward, where a silent input of the
+        # next layer gets no gradient anyway
+        return spike_time + (kept.reciprocal() - 1)
 
     def extra_repr(self) -> str:
         """Probability, for print(network)."""
