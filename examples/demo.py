@@ -18,7 +18,5 @@ snn_temporal(["fit", "--config", config, "--name", "demo"])
 
 checkpoint = str(OUT / "version_0" / "checkpoints" / "last.ckpt")
 snn_temporal(["test", "--ckpt_path", checkpoint])
-for target in ("nir", "bundle"):
-    out = str(OUT / f"digits.{target}")
-    snn_temporal(["export", "--ckpt_path", checkpoint, "--to", target, "--out", out])
+# exports to NIR and to a bundle, and runs both back, before it writes the page
 snn_temporal(["report", "--ckpt_path", checkpoint, "--out", str(OUT)])

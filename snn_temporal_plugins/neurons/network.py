@@ -50,7 +50,7 @@ def build_network(
     Returns:
         Spike times (batch, ...) in, spike times (batch, class) out; made of
         `ReLPSPConv2d`, `ReLPSPLinear`, `EarliestSpikePool2d`, `SilenceDropout` and
-        `torch.nn.Flatten`.
+        `torch.nn.Flatten`. Its attribute `input_shape` is the shape of one sample.
 
     Raises:
         ValueError: the string cannot be read, a layer does not fit, or the rule is
@@ -62,7 +62,7 @@ def build_network(
             "layers, which need a rule on spike times such as 'stdbp'."
         )
     first, *parts = spec.strip().split("-")
-    shape = _input_shape(first, spec)
+    shape = input_shape = _input_shape(first, spec)
     if not parts or not parts[-1].isdigit():
         raise ValueError(
             f"architecture {spec!r} does not end in a dense layer; {_GRAMMAR}."
@@ -108,7 +108,9 @@ def build_network(
             )
         if dropout > 0 and not last:
             layers.append(SilenceDropout(dropout))
-    return nn.Sequential(*layers)
+    network = nn.Sequential(*layers)
+    network.input_shape = input_shape  # type: ignore[assignment]  # for the export
+    return network
 
 
 def _input_shape(text: str, spec: str) -> tuple[int, ...]:

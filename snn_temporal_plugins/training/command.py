@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import sys
 import warnings
@@ -24,6 +25,8 @@ _NOT_FOR_THE_USER = (
     "The dirpath has changed from",
     # Lightning's own call of a deprecated function of torch
     ".*treespec, LeafSpec",
+    # No samples are held out for validation: as the settings say.
+    "Total length of `list` across ranks is zero",
 )
 
 
@@ -116,6 +119,7 @@ def run(args: Sequence[str]) -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for message in _NOT_FOR_THE_USER:
         warnings.filterwarnings("ignore", message)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no adverts
     TemporalCLI(
         TemporalClassifier,
         LightningDataModule,

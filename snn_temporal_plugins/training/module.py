@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import lightning as L
@@ -17,13 +15,13 @@ from snn_temporal_plugins.functional import (
     decision_time,
     first_spike_class,
     latency_encode,
-    silent_label_penalty,
     times_to_train,
     train_to_times,
     ttfs_cross_entropy,
 )
-from snn_temporal_plugins.neurons import ReLPSPLinear, build_network
+from snn_temporal_plugins.neurons import build_network
 from snn_temporal_plugins.training.batches import mixed_seed
+from snn_temporal_plugins.training.penalties import silence_penalty, spikes_of
 from snn_temporal_plugins.training.schedule import (
     one_cycle,
     planned_steps,
@@ -75,8 +73,9 @@ class TemporalClassifier(L.LightningModule):
         alpha: Inverse temperature of the loss, per unit of time.
         t_silent: Time that a silent output counts as in the loss; None: `t_max`.
         silent_zero: Intensity 0 gives no spike at all, else a spike at 1.
-        silent_label: Factor of the penalty on label neurons that stay silent; for a
-            network that is an `nn.Sequential` with `ReLPSPLinear` at its end.
+        silent_label: Factor of the penalty on label neurons that stay silent.
+        dead_neuron: Factor of the penalty on hidden neurons that no sample of a batch
+            makes fire. Both penalties act on an `nn.Sequential` of our layers.
         lr: Highest learning rate of the one-cycle schedule.
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
@@ -98,6 +97,7 @@ class TemporalClassifier(L.LightningModule):
         t_silent: float | None = None,
         silent_zero: bool = True,
         silent_label: float = 1.0,
+        dead_neuron: float = 0.0,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         warmup: float = 0.1,
@@ -160,38 +160,23 @@ class TemporalClassifier(L.LightningModule):
             )
         return spike_time
 
-    def loss(
-        self, spike_time: Tensor, label: Tensor, pre_spike_time: Tensor | None = None
-    ) -> Tensor:
-        """Return the cross-entropy of the output spike times, plus the penalty.
+    def loss(self, spike_time: Tensor, label: Tensor) -> Tensor:
+        """Return the cross-entropy of the output spike times.
 
         Args:
             spike_time: Output spike times, shape `(batch, classes)`.
             label: Class indices, shape `(batch,)`.
-            pre_spike_time: Spike times that entered the output layer, shape
-                `(batch, in)`; None: no penalty on silent labels.
 
         Returns:
             The loss, a scalar.
         """
         t_silent = self.hparams["t_silent"]
-        loss = ttfs_cross_entropy(
+        return ttfs_cross_entropy(
             spike_time,
             label,
             alpha=self.hparams["alpha"],
             t_silent=self.hparams["t_max"] if t_silent is None else t_silent,
         )
-        layer, factor = self._output_layer(), self.hparams["silent_label"]
-        if layer is not None and pre_spike_time is not None and factor:
-            loss = loss + factor * silent_label_penalty(
-                pre_spike_time,
-                layer.weight,
-                layer.v_th,
-                spike_time,
-                label,
-                t_max=layer.t_max,
-            )
-        return loss
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make the random numbers of this step a function of where the run stands."""
@@ -204,13 +189,20 @@ class TemporalClassifier(L.LightningModule):
             getattr(torch, self.device.type).manual_seed(seed)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of one batch."""
-        loss = self._step("train", batch)
+        """Return the loss of one batch, with the penalties on silence."""
+        with spikes_of(self.network) as seen:
+            loss = self._step("train", batch)
+        penalty = silence_penalty(
+            seen,
+            batch[1],
+            silent_label=self.hparams["silent_label"],
+            dead_neuron=self.hparams["dead_neuron"],
+        )
         # Not in every step: Lightning's bookkeeping of one value costs as much as the
         # sweep of a small layer. The logger gets the mean of the epoch.
         if batch_idx % _STEPS_BETWEEN_LOSSES == 0:
             self.log("loss", loss.detach(), prog_bar=True, logger=False)
-        return loss
+        return loss + penalty
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Measure loss, accuracy and share of undecided samples."""
@@ -239,19 +231,10 @@ class TemporalClassifier(L.LightningModule):
         """Log the means over the test samples."""
         self._log_means("test")
 
-    def _output_layer(self) -> ReLPSPLinear | None:
-        """Return the layer whose silent labels can be helped, if there is one."""
-        network = self.network
-        last = network[-1] if isinstance(network, nn.Sequential) else None
-        if isinstance(last, ReLPSPLinear) and last.t_max < math.inf:
-            return last
-        return None
-
     def _step(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         x, label = batch
-        with _inputs_of(self._output_layer()) as inputs:
-            spike_time = self(x)
-        loss = self.loss(spike_time, label, *inputs)
+        spike_time = self(x)
+        loss = self.loss(spike_time, label)
         answer = first_spike_class(spike_time)
         silent = torch.isinf(decision_time(spike_time))
         self._mean(stage, "loss").update(loss.detach(), weight=len(label))
@@ -300,20 +283,6 @@ class TemporalClassifier(L.LightningModule):
         self._seed = checkpoint.get("temporal_classifier_seed", self._seed)
 
 
-@contextmanager
-def _inputs_of(layer: nn.Module | None) -> Iterator[list[Tensor]]:
-    """Collect what enters a layer while the context is open."""
-    inputs: list[Tensor] = []
-    if layer is None:
-        yield inputs
-        return
-    hook = layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    try:
-        yield inputs
-    finally:
-        hook.remove()
-
-
 def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Drop the state that both hosts return beside the spikes."""
     return output if isinstance(output, Tensor) else output[0]
@@ -327,6 +296,7 @@ def _check(hparams: Any, own_module: bool) -> None:
         "warmup": (0 <= hparams["warmup"] < 1, "0 or more and below 1"),
         "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
         "silent_label": (hparams["silent_label"] >= 0, "0 or more"),
+        "dead_neuron": (hparams["dead_neuron"] >= 0, "0 or more"),
     }
     for name, (good, allowed) in limits.items():
         if not good:

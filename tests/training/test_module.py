@@ -147,12 +147,20 @@ def test_a_silent_label_neuron_is_helped_back():
     with torch.no_grad():
         model.network[0].weight.copy_(torch.tensor([[0.1, 0, 0], [9.0, 0, 0]]))
     batch = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([0])
-    model._step("train", batch).backward()
+    model.training_step(batch, 1).backward()
     assert model.network[0].weight.grad[0].tolist() == [-2.0, 0.0, 0.0]
     without = TemporalClassifier("3-2", t_max=2.0, silent_label=0.0)
     without.load_state_dict(model.state_dict())
-    without._step("train", batch).backward()
+    without.training_step(batch, 1).backward()
     assert not without.network[0].weight.grad[0].any()
+
+
+def test_a_dead_hidden_neuron_is_helped_back():
+    model = TemporalClassifier("3-2-2", dead_neuron=2.0)
+    with torch.no_grad():
+        model.network[0].weight.copy_(torch.tensor([[-1.0, 0, 0], [9.0, 0, 0]]))
+    model.training_step((torch.rand(4, 3), torch.zeros(4).long()), 1).backward()
+    assert model.network[0].weight.grad[0].tolist() == [-1.0] * 3  # 2 / 2 neurons
 
 
 def test_settings_reach_the_network():
@@ -176,6 +184,7 @@ def test_settings_reach_the_network():
         ({"warmup": 1.0}, "warmup is 1.0, allowed is 0 or more and below 1"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"silent_label": -1.0}, "silent_label is -1.0"),
+        ({"dead_neuron": -1.0}, "dead_neuron is -1.0"),
         ({"t_max": 0.0}, "t_max is 0.0"),
         ({"t_max": -1.0}, "t_max is -1.0"),
         ({"t_max": math.inf}, "t_max is inf"),
