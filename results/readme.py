@@ -33,7 +33,8 @@ def results() -> str:
         "|---|---|---|---|---|",
     ]
     for row, entry in read("results/stdbp.json").items():
-        seconds = [s["fit_seconds"] for s in entry["seeds"] if s["fit_seconds"]]
+        times = [s["fit_seconds"] for s in entry["seeds"]]
+        seconds = [int(time) for time in times if time != "unknown"]
         minutes = f"{sum(seconds) / len(seconds) / 60:.1f} min" if seconds else "–"
         summary = entry["summary"]
         lines.append(

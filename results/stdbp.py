@@ -5,9 +5,9 @@
 Each row is a file in examples/configs/ as it stands; data sets are found as always
 (`--root`, an environment variable, or Debian's folder). Seeds set weights, dropout and
 the order of the samples. Nothing is chosen by the test set: settings were chosen on
-5,000 held-out training images (validation.json), the last epoch counts. A seed that is
-done is not run again and an interrupted one is resumed: everything is in runs/results/.
-The table goes to results/stdbp.json.
+5,000 held-out training images (`--data.validation 5000`), and the last epoch counts.
+A seed that is done is not run again and an interrupted one is resumed: all of it is in
+runs/results/. The table goes to results/stdbp.json.
 """
 
 import argparse
@@ -23,32 +23,44 @@ CONFIGS = HERE.parent / "examples" / "configs"
 TABLE = HERE / "stdbp.json"
 
 
-def train_and_measure(row: str, seed: int, root: str | None) -> dict[str, object]:
-    """Fit (or resume) one seed; return the report's rows and the wall time."""
+def newest(folder: Path) -> Path | None:
+    """The last run in a folder; a resumed run stands behind the one it goes on from."""
+    runs = folder.glob("version_*")
+    return max(runs, key=lambda run: int(run.name.split("_")[1]), default=None)
+
+
+def fit(row: str, seed: int, root: str | None) -> Path:
+    """Train one seed to its end, from where it stands; return the folder of the run."""
     name = f"results/{row}_seed{seed}"
-    run = Path("runs") / name / "version_0"
-    report = run / "report" / "results.json"
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    if not report.is_file():
+    run = newest(Path("runs") / name)
+    if run is not None and (run / "fit_seconds.txt").is_file():
+        return run
+    start = time.time()
+    if run is not None and (run / "checkpoints" / "last.ckpt").is_file():
+        # the time of the part before the interruption is not known
+        snn_temporal(["fit", "--ckpt_path", str(run / "checkpoints" / "last.ckpt")])
+        seconds = "unknown"
+    else:
         settings = ["--seed_everything", str(seed), "--data.seed", str(seed)]
         settings += ["--name", name, "--trainer.enable_progress_bar", "false"]
-        if root is not None:
-            settings += ["--data.root", root]
-        if checkpoint.is_file():
-            snn_temporal(["fit", "--ckpt_path", str(checkpoint)])
-        else:
-            start = time.time()
-            config = str(CONFIGS / f"{row}_stdbp.yaml")
-            snn_temporal(["fit", "-c", config, *settings])
-            (run / "seconds.txt").write_text(f"{time.time() - start:.0f}")
-        snn_temporal(["report", "--ckpt_path", str(checkpoint), "--nir_samples", "200"])
+        settings += ["--data.root", root] if root is not None else []
+        snn_temporal(["fit", "-c", str(CONFIGS / f"{row}_stdbp.yaml"), *settings])
+        seconds = f"{time.time() - start:.0f}"
+    run = newest(Path("runs") / name)
+    (run / "fit_seconds.txt").write_text(seconds, encoding="ascii")
+    return run
+
+
+def train_and_measure(row: str, seed: int, root: str | None) -> dict[str, object]:
+    """Fit one seed; return the rows of its report and the wall time."""
+    run = fit(row, seed, root)
+    report = run / "report" / "results.json"
+    if not report.is_file():
+        checkpoint = str(run / "checkpoints" / "last.ckpt")
+        snn_temporal(["report", "--ckpt_path", checkpoint, "--nir_samples", "200"])
+    seconds = (run / "fit_seconds.txt").read_text(encoding="ascii")
     rows = json.loads(report.read_text(encoding="utf-8"))
-    seconds = run / "seconds.txt"
-    return {
-        "seed": seed,
-        "fit_seconds": int(seconds.read_text()) if seconds.is_file() else None,
-        **rows,
-    }
+    return {"seed": seed, "fit_seconds": seconds, **rows}
 
 
 def percent(rows: list[dict], start: str) -> list[float]:

@@ -1,0 +1,112 @@
+"""`snn-temporal export | emulate | report` on a network that `fit` has just trained."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from snn_temporal_plugins import cli, export
+
+pytest.importorskip("lightning")
+DIGITS = str(
+    Path(__file__).parent.parent / "examples" / "configs" / "digits_stdbp.yaml"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A network trained for three epochs."""
+    root = tmp_path_factory.mktemp("run")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("PL_GLOBAL_SEED", "0")
+        patch.setenv("PL_SEED_WORKERS", "0")
+        bar = ("--trainer.enable_progress_bar", "false")
+        cli.main(["fit", "-c", DIGITS, "--trainer.max_epochs", "3", *bar])
+    torch.set_num_threads(threads)
+    return str(root / "runs/digits/version_0/checkpoints/last.ckpt")
+
+
+def test_export_and_emulate_a_bundle(checkpoint, tmp_path, capsys):
+    out = str(tmp_path / "digits.bundle")
+    arguments = ["export", "--ckpt_path", checkpoint, "--to", "bundle", "--out", out]
+    cli.main([*arguments, "--bits", "5", "--ticks", "128"])
+    bundle = export.read_bundle(out)
+    assert bundle.network.num_ticks == 128
+    before = (tmp_path / "digits.bundle" / "manifest.json").read_bytes()
+    with pytest.raises(SystemExit, match=r"digits\.bundle"):
+        cli.main(arguments)  # nothing is overwritten unasked
+    assert (tmp_path / "digits.bundle" / "manifest.json").read_bytes() == before
+
+    images = np.random.default_rng(0).integers(0, 256, (7, 8, 8)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", np.zeros(7, np.int64))
+    decisions = tmp_path / "decisions.csv"
+    options = ["--images", str(tmp_path / "images.npy"), "--out", str(decisions)]
+    cli.main(["emulate", out, *options, "--labels", str(tmp_path / "labels.npy")])
+    text = capsys.readouterr().out
+    assert "accuracy" in text and "estimate, not measurement" in text
+    with decisions.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    ticks = export.encode_pixels(bundle.lut, images.reshape(7, 64))
+    emulation = export.emulate(bundle.network, ticks)
+    expected = export.decode(bundle.network, emulation, bundle.decoding)
+    assert [int(row["label"]) for row in rows] == expected.label.tolist()
+
+
+def test_export_nir(checkpoint, tmp_path):
+    out = tmp_path / "digits.nir"
+    arguments = ["--to", "nir", "--out", str(out), "--ticks", "64"]
+    cli.main(["export", "--ckpt_path", checkpoint, *arguments])
+    assert out.is_file()
+
+
+def test_report_measures_everything(checkpoint, tmp_path, capsys):
+    out = tmp_path / "report"
+    options = ["--out", str(out), "--ticks", "128", "--nir_samples", "20"]
+    cli.main(["report", "--ckpt_path", checkpoint, *options])
+    rows = json.loads((out / "results.json").read_text())
+    assert rows["test samples"] == 360
+    exact = float(rows["accuracy, float"].split()[0])
+    name = "accuracy, integer emulator (6 bits, 128 ticks)"
+    assert exact > 80 and abs(float(rows[name].split()[0]) - exact) < 3
+    assert rows["first spikes that differ, Norse"] == 0
+    assert rows["first spikes that differ, snnTorch"] == 0
+    assert "report.html" in capsys.readouterr().out
+    assert "<svg" in (out / "report.html").read_text() or (
+        "data:image/svg" in (out / "report.html").read_text()
+    )
+    assert len(list(out.glob("*.png"))) == 5
+
+
+@pytest.mark.parametrize("command", ["export", "emulate", "report"])
+def test_help_teaches(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"example: snn-temporal {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report", "--ckpt_path", "none.ckpt"], "no checkpoint at none.ckpt"),
+        (["emulate", "nowhere", "--images", "x.npy"], "nowhere holds no manifest"),
+    ],
+)
+def test_missing_files_are_named(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        cli.main(arguments)
+
+
+def test_checkpoint_without_its_run_is_refused(checkpoint, tmp_path):
+    alone = tmp_path / "checkpoints" / "last.ckpt"
+    alone.parent.mkdir()
+    alone.write_bytes(Path(checkpoint).read_bytes())
+    with pytest.raises(SystemExit, match=r"config\.yaml is missing"):
+        cli.main(["report", "--ckpt_path", str(alone)])
