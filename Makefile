@@ -6,11 +6,13 @@ READY := $(VENV)/ready
 # kernels of small networks gain nothing from more (README, "Threads").
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint slow clean
+.PHONY: help demo test lint bench clean
 help:
 	@echo "make demo    train, test, export and emulate a ReL-PSP network on digits"
 	@echo "make test    the whole test suite, linter and type checker"
-	@echo "make bench   rewrite benchmarks/results/ (paired timings against peers)"
+	@echo "make lint    ruff and mypy alone"
+	@echo "make bench   measure speed against peers and rewrite the README's table;"
+	@echo "             ROOT=FOLDER names the folder of MNIST"
 	@echo "make clean   remove .venv and runs/"
 
 # Norse goes in without its dependencies: it asks for torchvision, whose wheel does not
@@ -33,9 +35,11 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-.PHONY: bench
+bench: export NUMBA_NUM_THREADS := 1
 bench: $(READY)
-	$(VENV)/bin/python benchmarks/step.py
+	$(VENV)/bin/python benchmarks/step.py $(if $(ROOT),--root $(ROOT))
+	$(VENV)/bin/python benchmarks/epoch.py $(if $(ROOT),--root $(ROOT))
+	$(VENV)/bin/python results/readme.py
 
 clean:
 	rm -rf $(VENV) runs

@@ -134,16 +134,28 @@ def test_each_run_has_its_own_folder_and_a_failed_one_overwrites_nothing(folder)
 
 
 @pytest.mark.slow
-def test_resume_gives_the_weights_of_the_uninterrupted_run(folder):
-    settings = ["--checkpoint.filename", "{epoch}", "--checkpoint.save_top_k", "-1"]
-    fit("--trainer.max_epochs", "3", *settings)
-    saved = folder / "runs" / "digits" / "version_0" / "checkpoints"
-    cli.main(["fit", "--ckpt_path", str(saved / "epoch=0.ckpt")])
-    resumed = folder / "runs" / "digits" / "version_1" / "checkpoints"
+def test_an_interrupted_run_goes_on_to_the_same_weights(folder, monkeypatch):
+    fit("--trainer.max_epochs", "3")
+
+    def power_cut(self, batch, batch_idx):
+        if self.trainer.current_epoch == 2:
+            raise MemoryError("the lights went out")
+        return training_step(self, batch, batch_idx)
+
+    training_step = TemporalClassifier.training_step
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(TemporalClassifier, "training_step", power_cut)
+        fit("--trainer.max_epochs", "3")
+    runs = folder / "runs" / "digits"
+    left = runs / "version_1" / "checkpoints"
+    assert [path.name for path in left.iterdir()] == ["last.ckpt"]
+    cli.main(["fit", "--ckpt_path", str(left / "last.ckpt")])
     one, other = (
-        torch.load(path / "last.ckpt", weights_only=True)["state_dict"]
-        for path in (saved, resumed)
+        torch.load(runs / run / "checkpoints" / "last.ckpt", weights_only=True)
+        for run in ("version_0", "version_2")
     )
+    assert one["epoch"] == other["epoch"] == 2
+    one, other = one["state_dict"], other["state_dict"]
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 

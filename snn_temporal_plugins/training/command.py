@@ -55,9 +55,17 @@ class TemporalCLI(LightningCLI):
             help="File that `predict` writes.",
         )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        # Only last.ckpt: the schedule ends with the smallest steps, so the last weights
-        # are the best, and choosing an epoch would need samples held out for it.
-        parser.set_defaults({"checkpoint.save_last": True, "checkpoint.save_top_k": 0})
+        # Only last.ckpt, written anew after each epoch: the schedule ends with the
+        # smallest steps, so the last weights are the best, and choosing an epoch would
+        # need samples held out for it. (`save_last` alone waits for the end.)
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "last",
+                "checkpoint.save_top_k": 1,
+                "checkpoint.enable_version_counter": False,
+                "checkpoint.save_on_train_epoch_end": True,
+            }
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse `args`, without a warning where they are not those of `sys.argv`."""
