@@ -16,12 +16,14 @@ help:
 	@echo "make clean   remove .venv and runs/"
 
 # Norse goes in without its dependencies: it asks for torchvision, whose wheel does not
-# fit a CPU-only torch and then breaks `import lightning`.
+# fit a CPU-only torch and then breaks `import lightning`. So does SpikingJelly, which the
+# tests and benchmarks compare with.
 $(READY): pyproject.toml constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt torch
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e ".[test]"
-	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-deps norse
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-deps \
+		norse spikingjelly loguru
 	touch $(READY)
 
 demo: $(READY)

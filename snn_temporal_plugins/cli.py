@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "emulate": Command(
         "check a ttfs-bundle and run it on images, bit by bit",
-        "snn_temporal_plugins.commands:run_emulate",
+        "snn_temporal_plugins.export.command:run",
     ),
     "report": Command(
         "measure a checkpoint as float, integers and NIR; write pictures and a page",

@@ -1,4 +1,4 @@
-"""`snn-temporal export`, `emulate`, `report`: from a checkpoint to hardware, a page."""
+"""`snn-temporal export` and `report`: from a checkpoint to hardware and to a page."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from snn_temporal_plugins import export, viz
+from snn_temporal_plugins.export.command import (
+    decide,
+    mean_tick,
+    percent,
+    print_table,
+)
 from snn_temporal_plugins.functional import decision_time, first_spike_class
 from snn_temporal_plugins.training import TemporalClassifier, record_spike_times
 from snn_temporal_plugins.training.data import TensorData
@@ -55,56 +60,6 @@ def run_export(arguments: Sequence[str]) -> None:
     sys.stdout.write(f"{settings.to} is in {settings.out}\n")
 
 
-def run_emulate(arguments: Sequence[str]) -> None:
-    """Run a bundle in the integer emulator on images."""
-    parser = _parser(
-        "emulate",
-        "Check a ttfs-bundle and run it in the integer emulator.",
-        "snn-temporal emulate digits.bundle --images images.npy --labels labels.npy",
-    )
-    parser.add_argument("bundle", help="folder of the bundle")
-    parser.add_argument(
-        "--images", required=True, help=".npy of uint8 pixels, (samples, ...)"
-    )
-    parser.add_argument("--labels", help=".npy of class indices, (samples,)")
-    parser.add_argument("--out", help="CSV file of the decisions")
-    settings = parser.parse_args(arguments)
-    bundle = export.read_bundle(settings.bundle)
-    if bundle.lut is None:
-        raise ValueError(
-            f"{settings.bundle} has no pixel table: its inputs come as ticks. Use "
-            "export.emulate() of the Python package"
-        )
-    images = _array(settings.images)
-    images = images.reshape(len(images), *bundle.network.input_shape)
-    labels, ticks, cost = [], [], []
-    for start in tqdm(range(0, len(images), _CHUNK), unit_scale=_CHUNK, unit="image"):
-        pixels = images[start : start + _CHUNK]
-        emulation = export.emulate(
-            bundle.network, export.encode_pixels(bundle.lut, pixels)
-        )
-        decision = export.decode(bundle.network, emulation, bundle.decoding)
-        labels.append(decision.label)
-        ticks.append(decision.tick)
-        cost.append(emulation.counts)
-    label, tick = np.concatenate(labels), np.concatenate(ticks)
-    estimate = export.estimate_cost(_joined(cost), bundle.network.num_ticks)
-    if settings.out:
-        with Path(settings.out).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["sample", "label", "tick"])
-            writer.writerows(zip(range(len(label)), label, tick, strict=True))
-    rows: dict[str, object] = {
-        "samples": len(label),
-        "no decision": _percent(label == -1),
-        "mean decision tick": f"{tick[tick != export.SILENT].mean():.1f}",
-        "cost per sample": str(estimate),
-    }
-    if settings.labels:
-        rows["accuracy"] = _percent(label == _array(settings.labels))
-    _print_table(rows)
-
-
 def run_report(arguments: Sequence[str]) -> None:
     """Measure a checkpoint every way there is; write a table, pictures and a page."""
     parser = _parser(
@@ -133,21 +88,22 @@ def run_report(arguments: Sequence[str]) -> None:
     post = times["output"]
     integer, lut = _integer_network(classifier, settings.bits, settings.ticks)
     export.write_bundle(integer, out / "network.bundle", lut=lut, overwrite=True)
-    decided, tick, tied, counts = _emulated(out / "network.bundle", x)
+    bundle = export.read_bundle(out / "network.bundle")
+    decision, counts = decide(bundle, _pixels(x), _HONEST)
     rows: dict[str, object] = {
         "test samples": len(label),
-        "accuracy, float": _percent(first_spike_class(post) == label),
+        "accuracy, float": percent(first_spike_class(post) == label),
         f"accuracy, integer emulator ({settings.bits} bits, {settings.ticks} ticks)": (
-            _percent(decided == label.numpy())
+            percent(decision.label == label.numpy())
         ),
         **_nir_rows(classifier, out, x, label, settings),
-        "no decision, float": _percent(first_spike_class(post) == -1),
-        "no decision, integer": _percent(decided == -1),
-        "of these tied": _percent(tied),
-        "silent outputs, float": _percent(post.isinf()),
+        "no decision, float": percent(first_spike_class(post) == -1),
+        "no decision, integer": percent(decision.label == -1),
+        "of these tied": percent(decision.tied),
+        "silent outputs, float": percent(post.isinf()),
         "spikes per neuron": _spikes_per_neuron(times),
         "first output spike, input windows": f"{_mean_time(post):.3f}",
-        "first output spike, ticks": f"{tick[tick != export.SILENT].mean():.1f}",
+        "first output spike, ticks": mean_tick(decision),
         "energy and latency per sample": str(
             export.estimate_cost(counts, settings.ticks)
         ),
@@ -165,7 +121,7 @@ def run_report(arguments: Sequence[str]) -> None:
     )
     text = json.dumps(rows, indent=1) + "\n"
     (out / "results.json").write_text(text, encoding="utf-8")
-    _print_table(rows)
+    print_table(rows)
     sys.stdout.write(f"report: {out / 'report.html'}\n")
 
 
@@ -252,35 +208,6 @@ def _spike_times(classifier: TemporalClassifier, x: Tensor) -> dict[str, Tensor]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _emulated(path: Path, x: Tensor) -> tuple[Any, Any, Any, export.EventCounts]:
-    """Decisions, ticks, ties and events of the bundle as it lies on the disk."""
-    bundle = export.read_bundle(path)
-    if bundle.lut is None:
-        raise ValueError(f"{path} has no pixel table; export it again")
-    decisions, counts = [], []
-    for part in tqdm(
-        x.split(_CHUNK), desc="emulating", unit_scale=_CHUNK, unit="sample"
-    ):
-        ticks = export.encode_pixels(bundle.lut, _pixels(part))
-        emulation = export.emulate(bundle.network, ticks)
-        decisions.append(export.decode(bundle.network, emulation, _HONEST))
-        counts.append(emulation.counts)
-    label, tick, tied = (
-        np.concatenate([getattr(decision, name) for decision in decisions])
-        for name in ("label", "tick", "tied")
-    )
-    return label, tick, tied, _joined(counts)
-
-
-def _joined(counts: Sequence[export.EventCounts]) -> export.EventCounts:
-    return export.EventCounts(
-        *(
-            np.concatenate([getattr(part, name) for part in counts])
-            for name in ("spikes", "operations", "updates")
-        )
-    )
-
-
 def _nir_rows(
     classifier: TemporalClassifier,
     out: Path,
@@ -309,7 +236,7 @@ def _nir_rows(
             rows[name] = f"left out: {error}"
             continue
         time = torch.from_numpy(np.where(first == export.SILENT, np.inf, first))
-        rows[name] = _percent(first_spike_class(time) == label[:count])
+        rows[name] = percent(first_spike_class(time) == label[:count])
         rows[f"first spikes that differ, {reader}"] = int((first != truth).sum())
     return rows
 
@@ -341,17 +268,3 @@ def _figures(times: Mapping[str, Tensor], label: Tensor, run: Path) -> dict[str,
         with metrics.open(newline="", encoding="utf-8") as file:
             figures["Learning curve"] = viz.learning_curve(list(csv.DictReader(file)))
     return figures
-
-
-def _array(path: str) -> NDArray:
-    return np.load(path, allow_pickle=False)
-
-
-def _percent(right: Tensor | NDArray) -> str:
-    return f"{100 * float(np.asarray(right, dtype=float).mean()):.2f} %"
-
-
-def _print_table(rows: Mapping[str, object]) -> None:
-    width = max(map(len, rows))
-    lines = "".join(f"{name:<{width}}  {value}\n" for name, value in rows.items())
-    sys.stdout.write(f"\n{lines}")

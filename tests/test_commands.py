@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +60,23 @@ def test_export_and_emulate_a_bundle(checkpoint, tmp_path, capsys):
     assert [int(row["label"]) for row in rows] == expected.label.tolist()
 
 
+def test_a_bundle_runs_where_nothing_else_is_installed(checkpoint, tmp_path):
+    out, images = tmp_path / "digits.bundle", tmp_path / "images.npy"
+    cli.main(["export", "--ckpt_path", checkpoint, "--to", "bundle", "--out", str(out)])
+    np.save(images, np.zeros((3, 64), np.uint8))
+    program = (
+        "import sys\n"
+        "for name in ('lightning', 'torchmetrics', 'yaml', 'matplotlib', 'nir'):\n"
+        "    sys.modules[name] = None\n"
+        "from snn_temporal_plugins.cli import main\n"
+        f"main(['emulate', {str(out)!r}, '--images', {str(images)!r}])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "no decision" in done.stdout
+
+
 def test_export_nir(checkpoint, tmp_path):
     out = tmp_path / "digits.nir"
     arguments = ["--to", "nir", "--out", str(out), "--ticks", "64"]
@@ -102,6 +121,22 @@ def test_missing_files_are_named(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         cli.main(arguments)
+
+
+def test_images_that_do_not_fit_are_named(checkpoint, tmp_path):
+    out, images = tmp_path / "digits.bundle", tmp_path / "images.npy"
+    cli.main(["export", "--ckpt_path", checkpoint, "--to", "bundle", "--out", str(out)])
+    emulate = ["emulate", str(out), "--images", str(images)]
+    with pytest.raises(SystemExit, match=r"images\.npy cannot be read"):
+        cli.main(emulate)
+    for shape in ((3, 65), (64,), (0, 64)):
+        np.save(images, np.zeros(shape, np.uint8))
+        with pytest.raises(SystemExit, match=r"images\.npy has shape"):
+            cli.main(emulate)
+    np.save(images, np.zeros((3, 64), np.uint8))
+    np.save(tmp_path / "labels.npy", np.zeros(4, np.int64))
+    with pytest.raises(SystemExit, match=r"labels\.npy has shape \(4,\)"):
+        cli.main([*emulate, "--labels", str(tmp_path / "labels.npy")])
 
 
 def test_checkpoint_without_its_run_is_refused(checkpoint, tmp_path):
