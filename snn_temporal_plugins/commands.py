@@ -25,9 +25,11 @@ from snn_temporal_plugins.export.command import (
     percent,
     print_table,
 )
+from snn_temporal_plugins.export.readers import READERS
 from snn_temporal_plugins.functional import decision_time, first_spike_class
 from snn_temporal_plugins.training import TemporalClassifier, record_spike_times
 from snn_temporal_plugins.training.data import TensorData
+from snn_temporal_plugins.viz.render import write_whole
 
 _CHUNK = 500  # samples that run at once
 _HONEST = export.Decoding(tie="reject", no_output="reject")
@@ -79,25 +81,26 @@ def run_report(arguments: Sequence[str]) -> None:
     checkpoint = Path(settings.ckpt_path)
     run = checkpoint.parent.parent
     out = Path(settings.out) if settings.out else run / "report"
-    out.mkdir(parents=True, exist_ok=True)
     classifier, config = _classifier(checkpoint), _config(run)
     data = _data(config)
     x, label = _intensities(data), data.splits.test.label
 
     times = _spike_times(classifier, x)
     post = times["output"]
+    answer = first_spike_class(post)
     integer, lut = _integer_network(classifier, settings.bits, settings.ticks)
+    out.mkdir(parents=True, exist_ok=True)  # only now: a refused report leaves nothing
     export.write_bundle(integer, out / "network.bundle", lut=lut, overwrite=True)
     bundle = export.read_bundle(out / "network.bundle")
     decision, counts = decide(bundle, _pixels(x), _HONEST)
     rows: dict[str, object] = {
         "test samples": len(label),
-        "accuracy, float": percent(first_spike_class(post) == label),
+        "accuracy, float": percent(answer == label),
         f"accuracy, integer emulator ({settings.bits} bits, {settings.ticks} ticks)": (
             percent(decision.label == label.numpy())
         ),
         **_nir_rows(classifier, out, x, label, settings),
-        "no decision, float": percent(first_spike_class(post) == -1),
+        "no decision, float": percent(answer == -1),
         "no decision, integer": percent(decision.label == -1),
         "of these tied": percent(decision.tied),
         "silent outputs, float": percent(post.isinf()),
@@ -119,8 +122,7 @@ def run_report(arguments: Sequence[str]) -> None:
         notes=_NOTES,
         settings=config,
     )
-    text = json.dumps(rows, indent=1) + "\n"
-    (out / "results.json").write_text(text, encoding="utf-8")
+    write_whole(out / "results.json", (json.dumps(rows, indent=1) + "\n").encode())
     print_table(rows)
     sys.stdout.write(f"report: {out / 'report.html'}\n")
 
@@ -190,8 +192,15 @@ def _integer_network(
     classifier: TemporalClassifier, bits: int, ticks: int
 ) -> tuple[export.IntegerNetwork, NDArray[np.uint16]]:
     integer = export.quantise(classifier.network, bits=bits, num_ticks=ticks)
+    return integer, _lut(classifier, integer)
+
+
+def _lut(
+    classifier: TemporalClassifier, network: export.IntegerNetwork
+) -> NDArray[np.uint16]:
+    """The pixel table that encodes as the classifier was trained."""
     silent_zero = classifier.hparams["silent_zero"]
-    return integer, export.latency_lut(integer, silent_zero=silent_zero)
+    return export.latency_lut(network, silent_zero=silent_zero)
 
 
 def _pixels(x: Tensor) -> NDArray[np.uint8]:
@@ -219,16 +228,12 @@ def _nir_rows(
     network = export.quantise_uniform(classifier.network, num_ticks=settings.ticks)
     path = out / "network.nir"
     export.write_nir(network, path, overwrite=True)
-    silent_zero = classifier.hparams["silent_zero"]
-    lut = export.latency_lut(network, silent_zero=silent_zero)
+    lut = _lut(classifier, network)
     count = min(settings.nir_samples, len(x))
     ticks = export.encode_pixels(lut, _pixels(x[:count]))
     truth = export.emulate(network, ticks).output_ticks
     rows: dict[str, object] = {}
-    for reader, run in (
-        ("Norse", export.run_in_norse),
-        ("snnTorch", export.run_in_snntorch),
-    ):
+    for reader, run in READERS.items():
         name = f"accuracy, NIR read by {reader} ({count} samples)"
         try:
             first = run(path, ticks)

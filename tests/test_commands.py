@@ -121,6 +121,7 @@ def test_missing_files_are_named(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         cli.main(arguments)
+    assert not list(tmp_path.iterdir())  # nothing half-written stays
 
 
 def test_images_that_do_not_fit_are_named(checkpoint, tmp_path):

@@ -111,29 +111,22 @@ def _backward_reference(
         x.to(_working_dtype(x)) for x in (delta, spike_time, weight, post_spike_time)
     )
     # mask before multiplying: inf * 0 would be NaN
-    time = torch.where(spike_time < math.inf, spike_time, 0)
-    delta = torch.where(post_spike_time < math.inf, delta, 0)
-    moment = delta * torch.where(post_spike_time < math.inf, post_spike_time, 0)
-    grad_time = torch.zeros_like(time) if need_time else time.new_empty(0)
-    rows = []
+    fired = post_spike_time < math.inf
+    post = torch.where(fired, post_spike_time, 0)[:, :, None]
+    delta = torch.where(fired, delta, 0)
+    # contiguous whatever the inputs are, as register_fake promises
+    grad_time = spike_time.new_zeros(spike_time.shape if need_time else 0)
+    grad_weight = weight.new_zeros(weight.shape if need_weight else 0)
     for start in range(0, weight.shape[0], _OUTPUTS_PER_PASS):
         part = slice(start, start + _OUTPUTS_PER_PASS)
         # in the dtype of the op: both sides are stored values, compared exactly
-        causal = (spike_time.to(dtype)[:, None, :] < bound[:, part, None]).to(time)
+        causal = spike_time.to(dtype)[:, None, :] < bound[:, part, None]
         if need_time:
-            grad_time += torch.einsum(
-                "bo,oi,boi->bi", delta[:, part], weight[part], causal
-            )
+            share = torch.where(causal, weight[part], 0)
+            grad_time += torch.einsum("bo,boi->bi", delta[:, part], share)
         if need_weight:
-            rows.append(
-                torch.einsum("bo,bi,boi->oi", delta[:, part], time, causal)
-                - torch.einsum("bo,boi->oi", moment[:, part], causal)
-            )
-    grad_weight = torch.zeros_like(weight[:0] if rows else weight)
-    if rows:
-        grad_weight = torch.cat(rows)
-    elif not need_weight:
-        grad_weight = weight.new_empty(0)
+            lag = torch.where(causal, spike_time[:, None, :] - post[:, part], 0)
+            grad_weight[part] = torch.einsum("bo,boi->oi", delta[:, part], lag)
     return grad_time.to(dtype), grad_weight.to(dtype)
 
 

@@ -199,6 +199,17 @@ def test_opcheck(dtype):
         )
 
 
+def test_opcheck_of_the_reference_body_on_strided_inputs():
+    time, weight, v_th = (x.half() for x in problem(4, 6, 3))  # half: no Numba body
+    time, weight = (x.t().contiguous().t() for x in (time, weight))
+    torch.library.opcheck(first_crossing, (time, weight, v_th, 2.0))
+    post, slope, bound = first_crossing(time, weight, v_th, 2.0)
+    for need in ((True, True), (True, False), (False, True)):
+        torch.library.opcheck(
+            first_crossing_backward, (slope, time, weight, post, bound, *need)
+        )
+
+
 @pytest.mark.slow
 def test_second_process_does_not_compile():
     program = (
