@@ -8,11 +8,19 @@ hosts, Lightning, NIR and the plots live in `adapters`, `training`, `export` and
 from importlib.metadata import version
 
 from snn_temporal_plugins.functional import (
+    LIFState,
+    count_loss,
     dead_neuron_penalty,
     decision_time,
+    desired_spikes,
     first_spike_class,
+    kernel_loss,
     latency_encode,
+    psp_filter,
+    sigmoid_surrogate,
     silent_label_penalty,
+    softmax_loss,
+    summed_psp_class,
     times_to_train,
     train_to_times,
     ttfs_cross_entropy,
@@ -20,24 +28,49 @@ from snn_temporal_plugins.functional import (
 )
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
+    LIFConv2d,
+    LIFLinear,
+    PSPDropout,
+    PSPFilter,
+    PSPPool2d,
     ReLPSPConv2d,
     ReLPSPLinear,
     SilenceDropout,
+    TimeFlatten,
     build_network,
 )
-from snn_temporal_plugins.rules import RULES, RuleInfo, get_rule, stdbp
+from snn_temporal_plugins.rules import (
+    RULES,
+    LIFWindow,
+    RuleInfo,
+    get_rule,
+    stdbp,
+    tssl_bp,
+    tssl_bp_window,
+)
 
 __version__ = version("snn-temporal-plugins")
 
 __all__ = [
-    # neurons
+    # neurons on spike times
     "ReLPSPLinear",
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
     "SilenceDropout",
+    # neurons on spike trains
+    "LIFLinear",
+    "LIFConv2d",
+    "PSPFilter",
+    "PSPPool2d",
+    "PSPDropout",
+    "TimeFlatten",
     "build_network",
     # rules
     "stdbp",
+    "tssl_bp",
+    "tssl_bp_window",
+    "LIFWindow",
+    "LIFState",
     "RULES",
     "RuleInfo",
     "get_rule",
@@ -45,13 +78,20 @@ __all__ = [
     "latency_encode",
     "train_to_times",
     "times_to_train",
+    "psp_filter",
+    "desired_spikes",
+    "sigmoid_surrogate",
     # losses
     "ttfs_cross_entropy",
     "silent_label_penalty",
     "weight_sum_penalty",
     "dead_neuron_penalty",
+    "kernel_loss",
+    "count_loss",
+    "softmax_loss",
     # decoding
     "first_spike_class",
+    "summed_psp_class",
     "decision_time",
     "__version__",
 ]

@@ -32,7 +32,7 @@ COMMANDS: Mapping[str, Command] = {
     "validate": Command("measure a checkpoint on validation samples", _TRAINING, True),
     "test": Command("measure a checkpoint on test samples", _TRAINING, True),
     "predict": Command(
-        "write class and decision time of the test samples to a CSV file",
+        "write the answers to the test samples to a CSV file",
         _TRAINING,
         True,
     ),
@@ -53,7 +53,7 @@ COMMANDS: Mapping[str, Command] = {
 _HELP = """\
 usage: snn-temporal COMMAND [settings]
 
-Train networks of first spikes, test them, and take them to hardware.
+Train networks on spike timing, test them, and take them to hardware.
 
 commands; `snn-temporal COMMAND --help` lists the settings of one
 {commands}
@@ -70,8 +70,9 @@ examples
       go on with an interrupted run, to the same weights as if it had not been
   snn-temporal report --ckpt_path runs/digits/version_0/checkpoints/last.ckpt
       test it as trained, as integers and as NIR; report.html lands beside it
+  snn-temporal fit --model.help SpikeTrainClassifier
   snn-temporal fit --data.help MNIST
-      the settings of one data module
+      the settings of one model, of one data module
 """
 
 

@@ -58,16 +58,24 @@ def test_help_of_a_command_explains_the_settings(capsys):
         cli.main(["fit", "--help"])
     assert end.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for words in (
-        "--model.network",
-        "Architecture such as `784-400-10`",
-        "--model.alpha",
-        "Inverse temperature of the loss",
-        "--trainer.max_epochs",
-        "--name",
-        "--threads",
-    ):
+    for words in ("--model", "--trainer.max_epochs", "--name", "--threads"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("TemporalClassifier", "--model.alpha ALPHA Inverse temperature of the loss"),
+        ("SpikeTrainClassifier", "--model.tau_mem TAU_MEM Membrane time constant"),
+    ],
+)
+def test_help_of_a_model_explains_its_settings(capsys, model, words):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["fit", "--model.help", model])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Architecture such as" in text
+    assert words in text
 
 
 def test_help_of_a_data_module(capsys):
@@ -232,12 +240,18 @@ def test_configs_fit_the_program(path):
     from snn_temporal_plugins import training
 
     config = yaml.safe_load(path.read_text())
-    assert path.stem == f"{config['name']}_stdbp"
-    model = TemporalClassifier(**config["model"])
+    assert config["name"] in (path.stem, path.stem.removesuffix("_stdbp"))
+    model = config["model"]
+    if "class_path" in model:
+        model = getattr(training, model["class_path"])(**model["init_args"])
+    else:
+        model = TemporalClassifier(**model)
     data = config["data"]
     module = getattr(training, data["class_path"])(**data["init_args"])
-    inputs = module.sample_shape[0]
-    assert model(torch.rand(2, inputs)).shape[0] == 2
+    batch_axis = 1 if "class_path" in config["model"] else 0
+    output = model(torch.rand(2, *module.sample_shape))
+    assert output.shape[batch_axis] == 2
+    assert output.shape[-1] >= 3
     for callback in config["trainer"].get("callbacks", []):
         assert hasattr(training, callback["class_path"])
 

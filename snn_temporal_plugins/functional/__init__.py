@@ -5,12 +5,24 @@ from snn_temporal_plugins.functional.coding import (
     times_to_train,
     train_to_times,
 )
-from snn_temporal_plugins.functional.decoding import decision_time, first_spike_class
+from snn_temporal_plugins.functional.decoding import (
+    decision_time,
+    first_spike_class,
+    summed_psp_class,
+)
+from snn_temporal_plugins.functional.lif import LIFState, psp_filter
 from snn_temporal_plugins.functional.loss import (
     dead_neuron_penalty,
     silent_label_penalty,
     ttfs_cross_entropy,
     weight_sum_penalty,
+)
+from snn_temporal_plugins.functional.surrogate import sigmoid_surrogate
+from snn_temporal_plugins.functional.train_loss import (
+    count_loss,
+    desired_spikes,
+    kernel_loss,
+    softmax_loss,
 )
 
 __all__ = [
@@ -23,4 +35,12 @@ __all__ = [
     "dead_neuron_penalty",
     "first_spike_class",
     "decision_time",
+    "summed_psp_class",
+    "LIFState",
+    "psp_filter",
+    "sigmoid_surrogate",
+    "desired_spikes",
+    "kernel_loss",
+    "count_loss",
+    "softmax_loss",
 ]

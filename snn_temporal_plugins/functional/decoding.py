@@ -39,3 +39,33 @@ def decision_time(spike_time: Tensor) -> Tensor:
         The earliest time of each sample, (batch,), inf where all outputs are silent.
     """
     return spike_time.amin(1)
+
+
+def summed_psp_class(psp: Tensor) -> Tensor:
+    """Index of the output with the largest sum of its PSP over time.
+
+        answer_b = argmax_k sum_t a[t]_bk
+
+    Args:
+        psp: Output PSPs, (time, batch, class).
+
+    Returns:
+        Class index, or -1 where all outputs stayed silent or the largest sum is tied,
+        (batch,), int64.
+
+    Raises:
+        ValueError: psp is not (time, batch, class) with at least one class.
+
+    Reference:
+        Zhang and Li, NeurIPS 2020 (TSSL-BP), released code, where a tie goes to the
+        first class.
+    """
+    if psp.dim() != 3 or psp.shape[2] == 0:
+        raise ValueError(
+            f"psp has shape {tuple(psp.shape)}; it must be (time, batch, class) with "
+            "at least one class."
+        )
+    total = psp.sum(0)
+    largest, winner = total.max(1)
+    tied = (total == largest[:, None]).sum(1) > 1
+    return torch.where(~tied & (largest > 0), winner, -1)

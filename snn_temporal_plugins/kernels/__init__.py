@@ -4,5 +4,11 @@ from snn_temporal_plugins.kernels.first_crossing import (
     first_crossing,
     first_crossing_backward,
 )
+from snn_temporal_plugins.kernels.tssl_bp import lif_window, tssl_bp_backward
 
-__all__ = ["first_crossing", "first_crossing_backward"]
+__all__ = [
+    "first_crossing",
+    "first_crossing_backward",
+    "lif_window",
+    "tssl_bp_backward",
+]

@@ -16,11 +16,7 @@ the sweep saw it; comparing `t_i < t_j` again would flip pairs by rounding.
 Source: Zhang et al., arXiv 2003.11837 (ReL-PSP); event sweep and bound are ours.
 """
 
-import itertools
 import math
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -28,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snn_temporal_plugins.kernels.threads import split
+
 _LANES = 8  # outputs are padded to a multiple: no scalar rest of the inner loops
 _STRIP = 448  # outputs whose state stays in the L1 cache together
 _OUTPUTS_PER_PASS = 64  # bounds the reference backward's (batch, outputs, in) mask
-_MIN_WORK_PER_THREAD = 1 << 20  # synapses below which a second thread costs more
 
 _ALLOWED = {
     1: ("spike_time holds NaN or -inf", "finite times, or inf for a silent input"),
@@ -398,34 +395,6 @@ def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
             m += 1
 
 
-# --- threads: torch.set_num_threads is the one knob -------------------------------
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
-
-
-def _split(body: Callable[[int, int], object], length: int, work: int) -> list[object]:
-    """Run body(start, stop) over 0..length, in as many threads as torch uses."""
-    global _pool
-    threads = min(torch.get_num_threads(), length, work // _MIN_WORK_PER_THREAD)
-    if threads <= 1:
-        return [body(0, length)]
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count() or 1, "first_crossing")
-    edges = [length * part // threads for part in range(threads + 1)]
-    first, *others = itertools.pairwise(edges)
-    jobs = [_pool.submit(body, *part) for part in others]
-    return [body(*first), *(job.result() for job in jobs)]
-
-
 # --- the ops ----------------------------------------------------------------------
 
 
@@ -469,7 +438,7 @@ def _(spike_time, weight, v_th, t_max):
     time = spike_time.contiguous().numpy()
     horizon = rows.dtype.type(t_max)
     post, slope, bound = (result.numpy() for result in results)
-    good = _split(
+    good = split(
         lambda a, b: _sweep(time, rows, threshold, horizon, post, slope, bound, a, b),
         batch,
         batch * weight.numel(),
@@ -534,13 +503,13 @@ def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight)
     grad_time = spike_time.new_empty((batch, inputs) if need_time else 0)
     if need_time:
         w, out = weight.contiguous().numpy(), grad_time.numpy()
-        _split(
+        split(
             lambda a, b: _time_gradient(time, delta, limit, w, out, a, b), batch, work
         )
     grad_weight = weight.new_empty((outputs, inputs) if need_weight else 0)
     if need_weight:
         grad = grad_weight.numpy()
-        _split(
+        split(
             lambda a, b: _weight_gradient(time, delta, post, limit, grad, a, b),
             outputs,
             work,

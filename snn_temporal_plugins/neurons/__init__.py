@@ -1,6 +1,13 @@
 """Layers: parameters and one call into a learning rule."""
 
+from snn_temporal_plugins.neurons.lif import LIFConv2d, LIFLinear
 from snn_temporal_plugins.neurons.network import build_network
+from snn_temporal_plugins.neurons.psp import (
+    PSPDropout,
+    PSPFilter,
+    PSPPool2d,
+    TimeFlatten,
+)
 from snn_temporal_plugins.neurons.relpsp import ReLPSPConv2d, ReLPSPLinear
 from snn_temporal_plugins.neurons.shaping import EarliestSpikePool2d, SilenceDropout
 
@@ -9,5 +16,11 @@ __all__ = [
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
     "SilenceDropout",
+    "LIFLinear",
+    "LIFConv2d",
+    "PSPFilter",
+    "PSPPool2d",
+    "PSPDropout",
+    "TimeFlatten",
     "build_network",
 ]

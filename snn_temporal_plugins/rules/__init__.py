@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from snn_temporal_plugins.rules.stdbp import stdbp
+from snn_temporal_plugins.rules.tssl_bp import LIFWindow, tssl_bp, tssl_bp_window
 
 GROUP = "snn_temporal_plugins.rules"
 
@@ -29,6 +30,8 @@ class RuleInfo:
         domain: Whether tensors hold first-spike times or spike trains.
         exact_gradient: True if the backward is the true derivative of the forward.
         reference: The paper.
+        window: For rules on spike trains: the form that takes and gives a state, for
+            streams that are cut into windows. Without it a layer cannot be continued.
     """
 
     name: str
@@ -36,6 +39,7 @@ class RuleInfo:
     domain: Literal["spike time", "spike train"]
     exact_gradient: bool
     reference: str
+    window: Callable | None = None
 
 
 RULES: Mapping[str, RuleInfo] = MappingProxyType(
@@ -46,6 +50,14 @@ RULES: Mapping[str, RuleInfo] = MappingProxyType(
             domain="spike time",
             exact_gradient=True,
             reference="Zhang et al., arXiv 2003.11837, IEEE TNNLS 33(5):1947-1958",
+        ),
+        "tssl_bp": RuleInfo(
+            name="tssl_bp",
+            function=tssl_bp,
+            domain="spike train",
+            exact_gradient=False,
+            reference="Zhang and Li, NeurIPS 2020",
+            window=tssl_bp_window,
         ),
     }
 )
@@ -92,4 +104,12 @@ def get_rule(name: str) -> RuleInfo:
     return others[name]
 
 
-__all__ = ["RULES", "RuleInfo", "get_rule", "stdbp"]
+__all__ = [
+    "RULES",
+    "LIFWindow",
+    "RuleInfo",
+    "get_rule",
+    "stdbp",
+    "tssl_bp",
+    "tssl_bp_window",
+]

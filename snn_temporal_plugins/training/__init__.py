@@ -13,17 +13,25 @@ from snn_temporal_plugins.training.callbacks import SpikePictures, SpikeStatisti
 from snn_temporal_plugins.training.data import Digits
 from snn_temporal_plugins.training.mnist import MNIST, FashionMNIST
 from snn_temporal_plugins.training.module import Prediction, TemporalClassifier
+from snn_temporal_plugins.training.nmnist import NMNIST
 from snn_temporal_plugins.training.recording import record_spike_times
 from snn_temporal_plugins.training.revival import DeadNeuronRevival
+from snn_temporal_plugins.training.spike_train import (
+    SpikeTrainClassifier,
+    TrainPrediction,
+)
 from snn_temporal_plugins.training.yin_yang import YinYang
 
 __all__ = [
     "TemporalClassifier",
     "Prediction",
+    "SpikeTrainClassifier",
+    "TrainPrediction",
     "Digits",
     "YinYang",
     "MNIST",
     "FashionMNIST",
+    "NMNIST",
     "TensorBatches",
     "SpikeStatistics",
     "DeadNeuronRevival",

@@ -55,6 +55,20 @@ def shift_images(images: Tensor, offset: Tensor) -> Tensor:
     return chosen.view(batch, height, row)[:, :, :width]
 
 
+def unpack_bits(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo NumPy's `packbits`: a byte of value 0 or 1 for each bit.
+
+    Args:
+        x: Samples, uint8 `(batch, bytes)`; the highest bit of a byte comes first.
+        shape: Shape of one unpacked sample; what the last byte has beyond it is left.
+
+    Returns:
+        The bits, uint8 `(batch, *shape)`.
+    """
+    bits = np.unpackbits(x.numpy(), axis=1, count=math.prod(shape))
+    return torch.from_numpy(bits).view(len(x), *shape)
+
+
 class TensorBatches:
     """Iterate over `(x, label)` batches of two tensors that are held in memory.
 
@@ -73,6 +87,8 @@ class TensorBatches:
         batch_size: Samples per batch and rank; the last batch may be smaller.
         sample_shape: Shape that one sample is given, for example `(784,)`.
         full_scale: Value that stands for intensity 1 where `x` is uint8.
+        packed: Whether `x` holds bits, eight to a byte, `(samples, bytes)`: an eighth
+            of the memory for samples of 0 and 1. They are unpacked batch by batch.
         shuffle: Draw a new order in each epoch.
         shift: Move each image by up to so many pixels in each direction, anew in each
             epoch; needs `x` of shape `(samples, height, width)`.
@@ -89,6 +105,7 @@ class TensorBatches:
         *,
         sample_shape: tuple[int, ...],
         full_scale: float = 255.0,
+        packed: bool = False,
         shuffle: bool = False,
         shift: int = 0,
         seed: int = 0,
@@ -100,6 +117,7 @@ class TensorBatches:
         self.batch_size = batch_size
         self.sample_shape = sample_shape
         self.full_scale = full_scale
+        self.packed = packed
         self.shuffle = shuffle
         self.shift = shift
         self.seed = seed
@@ -171,6 +189,8 @@ class TensorBatches:
 
     def _batch(self, chosen: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         x = self.x.index_select(0, chosen)
+        if self.packed:
+            x = unpack_bits(x, self.sample_shape)
         if self.shift:
             x = shift_images(x, offset.index_select(0, chosen))
         if x.dtype == torch.uint8:

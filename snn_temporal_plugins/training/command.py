@@ -18,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
 from snn_temporal_plugins.training.data import TensorData
+from snn_temporal_plugins.training.classifier import Classifier
 from snn_temporal_plugins.training.module import TemporalClassifier
 
 _NOT_FOR_THE_USER = (
@@ -54,6 +55,8 @@ class TemporalCLI(LightningCLI):
             default="predictions.csv",
             help="File that `predict` writes.",
         )
+        # settings without a class_path are those of the first-spike module
+        parser.set_defaults({"model": {"class_path": _path(TemporalClassifier)}})
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         # Only last.ckpt, written anew after each epoch: the schedule ends with the
         # smallest steps, so the last weights are the best, and choosing an epoch would
@@ -99,7 +102,7 @@ class TemporalCLI(LightningCLI):
             self.datamodule.setup("fit")
 
     def predict(self, **kwargs: Any) -> None:
-        """Write class and decision time of each sample to a CSV file."""
+        """Write what the network answered to each sample to a CSV file."""
         if self.trainer.world_size > 1:
             raise ValueError(
                 f"predict writes one file, but runs on {self.trainer.world_size} "
@@ -110,11 +113,15 @@ class TemporalCLI(LightningCLI):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["sample", "predicted_class", "decision_time"])
+            writer.writerow(["sample", *(batches[0]._fields if batches else ())])
             rows = (row for batch in batches for row in zip(*batch, strict=True))
-            for sample, (answer, time) in enumerate(rows):
-                writer.writerow([sample, int(answer), float(time)])
+            for sample, answer in enumerate(rows):
+                writer.writerow([sample, *(value.item() for value in answer)])
         sys.stdout.write(f"predictions are in {path}\n")
+
+
+def _path(module: type) -> str:
+    return f"{module.__module__}.{module.__qualname__}"
 
 
 def run(args: Sequence[str]) -> None:
@@ -129,8 +136,9 @@ def run(args: Sequence[str]) -> None:
         warnings.filterwarnings("ignore", message)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no adverts
     TemporalCLI(
-        TemporalClassifier,
+        Classifier,
         LightningDataModule,
+        subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,

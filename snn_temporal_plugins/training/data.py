@@ -23,7 +23,8 @@ class Split(NamedTuple):
     """Samples and their class indices.
 
     Attributes:
-        x: Samples, shape `(samples, ...)`; uint8 or intensities in [0, 1].
+        x: Samples, shape `(samples, ...)`; uint8 or intensities in [0, 1]; packed bits
+            where the data module says `packed`.
         label: Class indices, int64, shape `(samples,)`.
     """
 
@@ -50,6 +51,7 @@ class TensorData(L.LightningDataModule, ABC):
 
     sample_shape: tuple[int, ...]
     full_scale = 255.0
+    packed = False
     shift = 0
     download = False
 
@@ -125,6 +127,7 @@ class TensorData(L.LightningDataModule, ABC):
             self.batch_size,
             sample_shape=self.sample_shape,
             full_scale=self.full_scale,
+            packed=self.packed,
             shuffle=train and not overfit,
             shift=self.shift if train else 0,
             seed=self.seed,
@@ -133,7 +136,47 @@ class TensorData(L.LightningDataModule, ABC):
         )
 
 
-class ImageData(TensorData):
+class HoldOutData(TensorData):
+    """Base of the data modules that take validation samples from the training part.
+
+    Args:
+        batch_size: Samples per batch and device.
+        validation: Number of training samples that are held out for validation.
+        seed: Start of the order of the samples, of the shifts and of the choice of
+            validation samples. It does not follow `seed_everything`.
+    """
+
+    def __init__(
+        self, batch_size: int = 128, validation: int = 0, seed: int = 0
+    ) -> None:
+        super().__init__(batch_size, seed)
+        if validation < 0:
+            raise ValueError(
+                f"validation is {validation}, allowed is 0 or more samples"
+            )
+        self.validation = validation
+
+    def hold_out(self, train: Split) -> tuple[Split, Split]:
+        """Part the training samples into those to train on and those to validate on."""
+        count = len(train.label)
+        if self.validation >= count:
+            raise ValueError(
+                f"validation is {self.validation}, allowed is 0 to {count - 1}: there "
+                f"are {count} training samples"
+            )
+        if not self.validation:  # no copy of a large set
+            return train, Split(train.x[:0], train.label[:0])
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed))
+        order = torch.randperm(count, generator=generator)
+        held, kept = order.tensor_split([self.validation])
+        kept = kept.sort().values
+        return (
+            Split(train.x[kept], train.label[kept]),
+            Split(train.x[held], train.label[held]),
+        )
+
+
+class ImageData(HoldOutData):
     """Base of the data modules of square images with one channel.
 
     Args:
@@ -155,35 +198,13 @@ class ImageData(TensorData):
         shift: int = 0,
         flat: bool = True,
     ) -> None:
-        super().__init__(batch_size, seed)
+        super().__init__(batch_size, validation, seed)
         if not 0 <= shift < self.side:
             raise ValueError(
                 f"shift is {shift}, allowed is 0 to {self.side - 1} pixels"
             )
-        if validation < 0:
-            raise ValueError(
-                f"validation is {validation}, allowed is 0 or more samples"
-            )
-        self.validation = validation
         self.shift = shift
         self.sample_shape = (self.side**2,) if flat else (1, self.side, self.side)
-
-    def hold_out(self, train: Split) -> tuple[Split, Split]:
-        """Part the training samples into those to train on and those to validate on."""
-        count = len(train.label)
-        if self.validation >= count:
-            raise ValueError(
-                f"validation is {self.validation}, allowed is 0 to {count - 1}: there "
-                f"are {count} training samples"
-            )
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed))
-        order = torch.randperm(count, generator=generator)
-        held, kept = order.tensor_split([self.validation])
-        kept = kept.sort().values
-        return (
-            Split(train.x[kept], train.label[kept]),
-            Split(train.x[held], train.label[held]),
-        )
 
 
 class Digits(ImageData):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from snn_temporal_plugins.functional import (
     decision_time,
@@ -20,15 +17,13 @@ from snn_temporal_plugins.functional import (
     ttfs_cross_entropy,
 )
 from snn_temporal_plugins.neurons import build_network
-from snn_temporal_plugins.training.batches import mixed_seed
-from snn_temporal_plugins.training.penalties import silence_penalty, spikes_of
-from snn_temporal_plugins.training.schedule import (
-    one_cycle,
-    planned_steps,
-    refuse_other_plan,
+from snn_temporal_plugins.training.classifier import (
+    Answer,
+    Classifier,
+    first,
+    require_limits,
 )
-
-_STEPS_BETWEEN_LOSSES = 20  # on the progress bar
+from snn_temporal_plugins.training.penalties import silence_penalty, spikes_of
 
 
 class Prediction(NamedTuple):
@@ -44,7 +39,7 @@ class Prediction(NamedTuple):
     decision_time: Tensor
 
 
-class TemporalClassifier(L.LightningModule):
+class TemporalClassifier(Classifier):
     """Train a network of first spikes on batches `(x, label)`; the first output wins.
 
     Brighter is earlier: an intensity x in [0, 1] becomes a spike at t = 1 - x. The loss
@@ -57,9 +52,6 @@ class TemporalClassifier(L.LightningModule):
     to spike trains `(num_steps, batch, classes)`, alone or as the first of a tuple as
     both hosts return them. Modules with a method `reset_mem` are reset when a step
     begins. A module is no hyper-parameter: give it again to `load_from_checkpoint`.
-
-    Before each training step the global random state is set from the seed, the epoch,
-    the number of the batch and the rank, so that dropout is the same in a resumed run.
 
     Args:
         network: Architecture such as `784-400-10`, or a module of your own.
@@ -117,15 +109,7 @@ class TemporalClassifier(L.LightningModule):
                 learn_threshold=learn_threshold,
             )
         _check(self.hparams, own_module)
-        self.network: nn.Module = network
-        self.metrics = nn.ModuleDict(
-            {
-                f"{stage}_{name}": MeanMetric()
-                for stage in ("train", "val", "test")
-                for name in ("loss", "acc", "silent")
-            }
-        )
-        self._seed = torch.initial_seed()
+        self.hold(network)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output spike times.
@@ -139,20 +123,15 @@ class TemporalClassifier(L.LightningModule):
         Raises:
             ValueError: If the network's output has another shape.
         """
-        # At the start, not at the end: a run that broke off, or validation in
-        # inference mode, leaves a state behind that this step cannot use.
-        for module in self.network.modules():
-            reset = getattr(module, "reset_mem", None)
-            if reset is not None:
-                reset()
+        self.forget()
         spike_time = latency_encode(x, silent_zero=self.hparams["silent_zero"])
         num_steps = self.hparams["num_steps"]
         if num_steps is None:
-            spike_time = _first(self.network(spike_time))
+            spike_time = first(self.network(spike_time))
         else:
             dt = self.hparams["t_max"] / num_steps
             spikes = times_to_train(spike_time / dt, num_steps)
-            spike_time = train_to_times(_first(self.network(spikes))) * dt
+            spike_time = train_to_times(first(self.network(spikes))) * dt
         if spike_time.dim() != 2 or len(spike_time) != len(x):
             raise ValueError(
                 f"the network gave spike times of shape {tuple(spike_time.shape)}, "
@@ -178,39 +157,24 @@ class TemporalClassifier(L.LightningModule):
             t_silent=self.hparams["t_max"] if t_silent is None else t_silent,
         )
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make the random numbers of this step a function of where the run stands."""
-        seed = mixed_seed(
-            self._seed, self.trainer.current_epoch, batch_idx, self.trainer.global_rank
-        )
-        # `torch.manual_seed` would also format a stack trace for an absent CUDA
-        torch.default_generator.manual_seed(seed)
-        if self.device.type != "cpu":
-            getattr(torch, self.device.type).manual_seed(seed)
+    def answer(self, output: Tensor) -> Answer:
+        """Return the class of the first output spike.
+
+        Args:
+            output: Output spike times, shape `(batch, classes)`.
+        """
+        return Answer(first_spike_class(output), torch.isinf(decision_time(output)))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch, with the penalties on silence."""
         with spikes_of(self.network) as seen:
-            loss = self._step("train", batch)
-        penalty = silence_penalty(
+            loss = super().training_step(batch, batch_idx)
+        return loss + silence_penalty(
             seen,
             batch[1],
             silent_label=self.hparams["silent_label"],
             dead_neuron=self.hparams["dead_neuron"],
         )
-        # Not in every step: Lightning's bookkeeping of one value costs as much as the
-        # sweep of a small layer. The logger gets the mean of the epoch.
-        if batch_idx % _STEPS_BETWEEN_LOSSES == 0:
-            self.log("loss", loss.detach(), prog_bar=True, logger=False)
-        return loss + penalty
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure loss, accuracy and share of undecided samples."""
-        self._step("val", batch)
-
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure loss, accuracy and share of undecided samples."""
-        self._step("test", batch)
 
     def predict_step(
         self, batch: Tensor | tuple[Tensor, Tensor], batch_idx: int
@@ -218,74 +182,6 @@ class TemporalClassifier(L.LightningModule):
         """Return class and decision time of each sample."""
         spike_time = self(batch if isinstance(batch, Tensor) else batch[0])
         return Prediction(first_spike_class(spike_time), decision_time(spike_time))
-
-    def on_train_epoch_end(self) -> None:
-        """Log the means of the epoch, as met in training (dropout included)."""
-        self._log_means("train")
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over the validation samples."""
-        self._log_means("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the means over the test samples."""
-        self._log_means("test")
-
-    def _step(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        x, label = batch
-        spike_time = self(x)
-        loss = self.loss(spike_time, label)
-        answer = first_spike_class(spike_time)
-        silent = torch.isinf(decision_time(spike_time))
-        self._mean(stage, "loss").update(loss.detach(), weight=len(label))
-        self._mean(stage, "acc").update((answer == label).float())
-        self._mean(stage, "silent").update(silent.float())
-        return loss
-
-    def _mean(self, stage: str, name: str) -> MeanMetric:
-        return cast(MeanMetric, self.metrics[f"{stage}_{name}"])
-
-    def _log_means(self, stage: str) -> None:
-        for name in ("loss", "acc", "silent"):
-            mean = self._mean(stage, name)
-            if not mean.update_called:  # resumed behind the last step of an epoch
-                continue
-            self.log(f"{stage}_{name}", mean, prog_bar=name == "acc")
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and its one-cycle schedule, which moves with every step."""
-        lr = self.hparams["lr"]
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=lr,
-            weight_decay=self.hparams["weight_decay"],
-            fused=self.device.type == "cpu",  # one pass over the weights, not eight
-        )
-        steps = planned_steps(self.trainer)
-        schedule = one_cycle(
-            optimizer, lr=lr, warmup=self.hparams["warmup"], steps=steps
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def on_train_start(self) -> None:
-        """Refuse to resume a schedule that was laid out for another number of steps."""
-        refuse_other_plan(self.lr_schedulers(), planned_steps(self.trainer))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the seed of the random numbers of the steps."""
-        checkpoint["temporal_classifier_seed"] = self._seed
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the seed of the run that is resumed."""
-        self._seed = checkpoint.get("temporal_classifier_seed", self._seed)
-
-
-def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Drop the state that both hosts return beside the spikes."""
-    return output if isinstance(output, Tensor) else output[0]
 
 
 def _check(hparams: Any, own_module: bool) -> None:
@@ -298,9 +194,7 @@ def _check(hparams: Any, own_module: bool) -> None:
         "silent_label": (hparams["silent_label"] >= 0, "0 or more"),
         "dead_neuron": (hparams["dead_neuron"] >= 0, "0 or more"),
     }
-    for name, (good, allowed) in limits.items():
-        if not good:
-            raise ValueError(f"{name} is {hparams[name]}, allowed is {allowed}")
+    require_limits(hparams, limits)
     num_steps = hparams["num_steps"]
     if num_steps is None:
         return

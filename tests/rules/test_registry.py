@@ -1,6 +1,5 @@
 """The table of rules, third-party rules, and the contract as a tool."""
 
-import math
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -83,9 +82,3 @@ def test_the_contract_finds_a_broken_layer():
 
     with pytest.raises(AssertionError, match="silence"):
         check_layer(Late(), (3,))
-
-
-def test_check_rule_refuses_spike_trains():
-    with pytest.raises(ValueError, match="spike trains"):
-        check_rule(RuleInfo("x", stdbp, "spike train", False, "nobody"))
-    assert math.isinf(stdbp(torch.full((1,), math.inf), torch.ones(1, 1), 1.0))

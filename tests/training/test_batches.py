@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -155,3 +156,20 @@ def test_mixed_seeds_of_neighbours_differ():
     seeds = {mixed_seed(0, epoch, step, 0) for epoch in range(9) for step in range(9)}
     assert len(seeds) == 81
     assert mixed_seed(1, 2) == mixed_seed(1, 2) != mixed_seed(2, 1)
+
+
+def test_packed_samples_are_unpacked_batch_by_batch():
+    bits = torch.randint(0, 2, (10, 3, 5), dtype=torch.uint8)
+    packed = torch.from_numpy(np.packbits(bits.flatten(1).numpy(), axis=1))
+    assert packed.shape == (10, 2)
+    loader = TensorBatches(
+        packed,
+        torch.arange(10),
+        4,
+        sample_shape=(3, 5),
+        full_scale=1.0,
+        packed=True,
+        shuffle=True,
+    )
+    for x, label in loader:
+        assert torch.equal(x, bits[label].float())

@@ -1,0 +1,133 @@
+"""State and input filter of leaky integrate-and-fire neurons on spike trains."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class LIFState(NamedTuple):
+    """Where a window of leaky integrate-and-fire neurons has ended.
+
+    Attributes:
+        v: Membrane potential after the reset, (batch, ...).
+        psp: Postsynaptic potential of the neuron's own spikes, (batch, ...).
+    """
+
+    v: Tensor
+    psp: Tensor
+
+
+class _PSPFilterFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(x, psp, tau_syn):
+        steps = []
+        for step in x:  # in the very order of `lif_window`, so that results are equal
+            psp = psp + (step - psp) / tau_syn
+            steps.append(psp)
+        return torch.stack(steps)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.tau_syn = inputs[2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        leak = 1 - 1 / ctx.tau_syn
+        error = torch.zeros_like(grad[0])
+        steps = []
+        for step in grad.flip(0):  # the same filter, backwards in time
+            error = leak * error + step
+            steps.append(error / ctx.tau_syn)
+        return torch.stack(steps[::-1]), leak * error, None
+
+
+def psp_filter(x: Tensor, tau_syn: float, psp: Tensor | None = None) -> Tensor:
+    """Postsynaptic potential of a spike train or of a current.
+
+        a[t] = a[t-1] + (x[t] - a[t-1]) / tau_syn
+
+    Args:
+        x: Spikes or current, (time, batch, ...), floating point.
+        tau_syn: Synaptic time constant >= 1, in steps.
+        psp: Potential before the first step, (batch, ...); None = 0.
+
+    Returns:
+        The potential, the shape of x; a spike at t already acts at t.
+
+    Raises:
+        ValueError: there is no step, tau_syn is below 1, or psp has another shape.
+
+    Reference:
+        Zhang and Li, NeurIPS 2020 (TSSL-BP), the PSP kernel of the released code.
+    """
+    require_window("x", x)
+    require_time_constant("tau_syn", tau_syn)
+    if psp is None:
+        psp = torch.zeros_like(x[0])
+    elif psp.shape != x.shape[1:]:
+        raise ValueError(
+            f"psp has shape {tuple(psp.shape)}; it must be that of one step, "
+            f"{tuple(x.shape[1:])}."
+        )
+    return _PSPFilterFunction.apply(x, psp, tau_syn)
+
+
+def require_window(name: str, x: Tensor) -> None:
+    """Raise unless x is a floating-point tensor (time, batch, ...) with a step in it.
+
+    Args:
+        name: What the error calls it.
+        x: The tensor.
+
+    Raises:
+        TypeError: it is not a floating-point tensor.
+        ValueError: it has fewer than two dimensions, or no step.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} is {kind}; it must be a floating-point tensor.")
+    if x.dim() < 2 or len(x) == 0:
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)}; it must be (time, batch, ...) with at "
+            "least one step."
+        )
+
+
+def require_time_constant(name: str, tau: float) -> None:
+    """Raise unless a time constant is at least one step.
+
+    Args:
+        name: What the error calls it.
+        tau: Time constant in steps.
+
+    Raises:
+        ValueError: it is below 1 or not finite; the leak 1 - 1/tau would be negative.
+    """
+    if not 1 <= tau < math.inf:
+        raise ValueError(
+            f"{name} is {tau}; a time constant is counted in steps and must be at "
+            "least 1. For a constant in seconds divide by the length of a step."
+        )
+
+
+def require_spikes(spikes: Tensor, name: str = "spikes") -> None:
+    """Raise unless every value is 0 or 1.
+
+    Args:
+        spikes: Spike train, any shape.
+        name: What the error calls it.
+
+    Raises:
+        ValueError: some value is neither.
+    """
+    wrong = spikes[(spikes != 0) & (spikes != 1)]
+    if len(wrong):
+        raise ValueError(
+            f"{name} holds {wrong[0].item()}; a spike train holds 0 and 1 only. For "
+            "real-valued input give the first layer num_steps (direct encoding), or "
+            "filter it with PSPFilter."
+        )

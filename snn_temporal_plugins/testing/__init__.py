@@ -1,0 +1,52 @@
+"""The contract of rules and layers, as code: run it on a plugin of your own.
+
+    from snn_temporal_plugins.testing import check_rule
+    check_rule(RuleInfo("mine", my_rule, "spike time", True, "my paper"))
+
+Each check raises `AssertionError` that names the broken clause and shows the values.
+"""
+
+from snn_temporal_plugins.rules import RuleInfo
+from snn_temporal_plugins.testing.clauses import require_domain
+from snn_temporal_plugins.testing.layers import check_layer
+from snn_temporal_plugins.testing.spike_time import check_spike_time_rule
+from snn_temporal_plugins.testing.spike_train import check_spike_train_rule
+
+
+def check_rule(info: RuleInfo, *, seed: int = 0) -> None:
+    """Check a rule against the contract of the house.
+
+    A rule on spike times is called as `rule(spike_time, weight, v_th)` with spike times
+    (batch, in), weights (out, in) and v_th = 1. Checked are: shape and dtype are kept;
+    results are deterministic and do not depend on memory layout or on the other
+    samples; silence in gives silence out; an empty batch works; no NaN appears in times
+    or gradients; the gradient of silent inputs and through silent outputs is exactly 0.
+
+    A rule on spike trains is called as `rule(current, tau_mem=5.0, tau_syn=3.0,
+    v_th=1.0)` with currents (time, batch, neuron). Checked are: shape and dtype are
+    kept; results and gradients are deterministic and do not depend on memory layout or
+    on the other samples; nothing depends on the future, and the gradient of a current
+    on the errors of its own and later steps alone; zero current gives zero output; one
+    step and an empty batch work; no NaN or infinity appears. If `info.window` is given,
+    two windows with the state handed over give the very spikes and outputs of one, and
+    both functions agree.
+
+    A rule of either domain that claims the exact gradient must pass
+    `torch.autograd.gradcheck` in float64.
+
+    Args:
+        info: Description of the rule.
+        seed: Seed of the random problems.
+
+    Raises:
+        AssertionError: a clause is broken.
+        ValueError: the description names no domain of the house.
+    """
+    require_domain(info.domain)
+    if info.domain == "spike time":
+        check_spike_time_rule(info, seed)
+    else:
+        check_spike_train_rule(info, seed)
+
+
+__all__ = ["check_layer", "check_rule"]
