@@ -13,20 +13,16 @@ SpikingJelly is optional: `pip install --no-deps spikingjelly==2.0.0 loguru`.
 """
 
 import argparse
-import ctypes
-import gc
 import itertools
 import json
 import math
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from paired import Step, in_rounds, milliseconds, peak_of_second_step, ratios
 from torch import Tensor, nn
 
 from snn_temporal_plugins import build_network, latency_encode, ttfs_cross_entropy
@@ -34,7 +30,6 @@ from snn_temporal_plugins.training import MNIST
 
 BATCH = 128
 RESULTS = Path(__file__).parent / "results" / "step.json"
-Step = Callable[[], None]
 
 
 def images(inputs: int, coded: str, root: str | None) -> Tensor:
@@ -149,52 +144,23 @@ COMPETITORS = {
 }
 
 
-def timed(step: Step) -> float:
-    start = time.thread_time()
-    step()
-    return time.thread_time() - start
-
-
 def ratio(sizes: list[int], x: Tensor, name: str) -> dict[str, float]:
     make, rounds = COMPETITORS[name]
     torch.manual_seed(0)
     twin, other = relu(sizes, x), make(sizes, x)
-    for _ in range(5 if rounds > 5 else 1):
-        twin()
-        other()
-    pairs = [(timed(twin), timed(other)) for _ in range(rounds)]
-    ratios = sorted(b / a for a, b in pairs)
+    pairs = in_rounds(twin, other, rounds)
     return {
-        "ratio": statistics.median(ratios),
-        "p10": ratios[len(ratios) // 10],
-        "p90": ratios[-1 - len(ratios) // 10],
-        "twin_ms": 1e3 * statistics.median(a for a, _ in pairs),
-        "step_ms": 1e3 * statistics.median(b for _, b in pairs),
+        **ratios(pairs),
+        "twin_ms": milliseconds([mlp for mlp, _ in pairs]),
+        "step_ms": milliseconds([competitor for _, competitor in pairs]),
     }
 
 
-def status(field: str) -> float:
-    """A size of this process from Linux's /proc, MiB."""
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in text.splitlines() if line.startswith(field))
-    return int(line.split()[1]) / 1024
-
-
 def memory(sizes: list[int], x: Tensor, name: str) -> float:
-    """How far the peak of this process rises in a full-size step, MiB.
-
-    Not in the first one: that also makes the optimiser's state, the same for all.
-    """
+    """How far the peak of this process rises in a step, MiB."""
     make = relu if name == "ReLU MLP" else COMPETITORS[name][0]
     torch.manual_seed(0)
-    step = make(sizes, x)
-    step()
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # give back what the first step left behind
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
-    step()
-    return status("VmHWM") - before
+    return peak_of_second_step(make(sizes, x))
 
 
 def memory_in_a_process(name: str, arguments: argparse.Namespace, coded: str) -> float:

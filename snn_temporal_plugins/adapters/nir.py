@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from snn_temporal_plugins.adapters.lif_window import LIFWindowLayer
 from snn_temporal_plugins.adapters.norse_window import (
     LatencyEncoder,
     SpikesToTimesDecoder,
@@ -25,7 +26,8 @@ def export_with_plugins(
     Returns:
         A function with the host's signature. For our networks `sample_data` is a train
         (time, batch, ...), whose length is the number of ticks, or what the network's
-        own encoder takes; options of the host do not apply to them.
+        own encoder takes, or (batch, ...) where its first layer has `num_steps`;
+        options of the host do not apply to them.
     """
 
     def export(
@@ -37,6 +39,12 @@ def export_with_plugins(
         from snn_temporal_plugins.export.bundle.quantise import quantise_uniform
         from snn_temporal_plugins.export.nir import to_nir
 
+        lif = [part for part in module.modules() if isinstance(part, LIFWindowLayer)]
+        if lif:
+            direct = lif[0].core.num_steps is not None
+            return to_nir(
+                module, input_shape=tuple(sample_data.shape[1 if direct else 2 :])
+            )
         network, train = _without_codec(module, sample_data)
         shape = tuple(train.shape[2:])
         return to_nir(

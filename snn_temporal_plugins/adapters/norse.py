@@ -1,8 +1,11 @@
-"""ReL-PSP layers and neurons in Norse's manners.
+"""ReL-PSP and LIF layers and neurons in Norse's manners.
 
-Window form: `ReLPSPLinear`, `ReLPSPConv2d`, `EarliestSpikePool2d` take and give whole
-trains (time, batch, ...). Step form: `relpsp_feed_forward_step`, the cell `ReLPSPCell`
-and the time-major `ReLPSP`. All of them stand in `SequentialState` beside Norse's own.
+All of them stand in `SequentialState` beside Norse's own. Window form: layers that take
+and give whole trains (time, batch, ...).
+
+ReL-PSP neurons spike once. Window form: `ReLPSPLinear`, `ReLPSPConv2d`,
+`EarliestSpikePool2d`; step form: `relpsp_feed_forward_step`, the cell `ReLPSPCell` and
+the time-major `ReLPSP`.
 
     from snn_temporal_plugins.adapters import norse as tnorse
 
@@ -15,9 +18,22 @@ and the time-major `ReLPSP`. All of them stand in `SequentialState` beside Norse
     times, _ = net(images)                          # (1, batch, 10), inf = silent
     loss = tnorse.ttfs_cross_entropy(times[0], labels)
 
-`register()` puts the names into `norse.torch`. The neurons have no surrogate: their
-gradient is that of spike timing, so there is no `threshold` method to register, and
-`method` names the learning rule as `LIFParameters(method="adjoint")` does.
+LIF neurons spike as often as they like and learn by TSSL-BP: `LIFLinear`, `LIFConv2d`.
+They go on from the state that the window before has left. A pool or dropout of spikes
+gives other values than 0 and 1, so the layer behind it says `graded=True`:
+
+    net = norse.torch.SequentialState(
+        tnorse.LIFConv2d(1, 12, 5, num_steps=5),           # images (batch, 1, 8, 8)
+        tnorse.PSPPool2d(2), nn.Flatten(2),
+        tnorse.LIFLinear(48, 10, graded=True),
+        tnorse.PSPFilter(),
+    )
+    psp, states = net(images)                              # (5, batch, 10)
+    loss = snn_temporal_plugins.kernel_loss(psp, labels)
+
+`method` names the learning rule as `LIFParameters(method="adjoint")` does. `register()`
+puts the names into `norse.torch` and lets Norse's own neurons learn by the surrogate of
+TSSL-BP: `LIFParameters(method="tssl_bp", alpha=0.2)`, where alpha is its width.
 """
 
 from __future__ import annotations
@@ -25,10 +41,21 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from snn_temporal_plugins.adapters.lif_window import LIFWindowState
 from snn_temporal_plugins.adapters.nir import export_with_plugins
+from snn_temporal_plugins.adapters.norse_host import threshold_changes
+from snn_temporal_plugins.adapters.norse_lif import (
+    LIFConv2d,
+    LIFLinear,
+    LIFWindowParameters,
+    PSPFilter,
+)
+from snn_temporal_plugins.adapters.norse_step import (
+    ReLPSP,
+    ReLPSPCell,
+    host,
+    relpsp_feed_forward_step,
+)
 from snn_temporal_plugins.adapters.norse_window import (
     LatencyEncoder,
     ReLPSPConv2d,
@@ -40,20 +67,8 @@ from snn_temporal_plugins.adapters.registration import Change, Registration
 from snn_temporal_plugins.adapters.window import EarliestSpikePool2d, SpikeTimes
 from snn_temporal_plugins.functional.decoding import first_spike_class
 from snn_temporal_plugins.functional.loss import ttfs_cross_entropy
-from snn_temporal_plugins.functional.relpsp import (
-    ReLPSPState,
-    relpsp_initial_state,
-    relpsp_step,
-)
-
-try:
-    import norse.torch as host
-    from norse.torch.module.snn import SNN, SNNCell
-except ImportError as error:
-    # Without --no-deps pip replaces torch and adds a torchvision that breaks lightning.
-    raise ImportError(
-        "the Norse adapter needs Norse: pip install --no-deps norse==1.1.0"
-    ) from error
+from snn_temporal_plugins.functional.relpsp import ReLPSPState
+from snn_temporal_plugins.neurons import PSPDropout, PSPPool2d
 
 __all__ = [
     "ReLPSPParameters",
@@ -67,6 +82,13 @@ __all__ = [
     "SpikeTimes",
     "LatencyEncoder",
     "SpikesToTimesDecoder",
+    "LIFWindowParameters",
+    "LIFWindowState",
+    "LIFLinear",
+    "LIFConv2d",
+    "PSPPool2d",
+    "PSPDropout",
+    "PSPFilter",
     "ttfs_cross_entropy",
     "first_spike_class",
     "register",
@@ -74,139 +96,37 @@ __all__ = [
 ]
 
 
-def relpsp_feed_forward_step(
-    input_tensor: Tensor,
-    state: ReLPSPState | None,
-    p: ReLPSPParameters,
-    dt: float = 0.01,
-) -> tuple[Tensor, ReLPSPState]:
-    """Advance ReL-PSP neurons by one tick: V += G, fire once at V >= v_th/dt, G += I.
-
-    The gradient is that of spike timing, exact as far as
-    `snn_temporal_plugins.functional.relpsp` says; an input first acts one tick later.
-
-    Args:
-        input_tensor: (batch, ...), weighted input spikes of this tick.
-        state: state after the tick before; None starts a new sequence.
-        p: threshold and options.
-        dt: length of a tick in the unit of time of `p.v_th`.
-
-    Returns:
-        spikes (batch, ...) in the dtype of the input, and the new state.
-
-    Raises:
-        ValueError: `p.method` has no form for single ticks.
-    """
-    if p.method != "stdbp":
-        raise ValueError(
-            f"method={p.method!r} has no step form: use method='stdbp', or the window "
-            "layers, which take any rule on spike times"
-        )
-    return relpsp_step(input_tensor, state, p.v_th, dt, slope_clip=p.slope_clip)
-
-
-class _Neuron:
-    """What the export reads from a neuron of either shape."""
-
-    nir_node = "ReLPSP"
-    p: ReLPSPParameters
-    dt: float
-
-    @property
-    def v_th(self) -> Tensor:
-        """Threshold, in the unit in which `dt` counts time."""
-        return self.p.v_th
-
-    def extra_repr(self) -> str:
-        """Show the tick; the parameters show themselves."""
-        return f"dt={self.dt}"
-
-
-class ReLPSPCell(_Neuron, SNNCell):
-    """ReL-PSP neuron for one tick: `z, state = cell(input, state)`.
-
-    Args:
-        p: parameters; None: `ReLPSPParameters()`.
-        dt: length of a tick in the unit of time of `p.v_th`.
-    """
-
-    def __init__(self, p: ReLPSPParameters | None = None, dt: float = 0.01) -> None:
-        p = ReLPSPParameters() if p is None else p
-        super().__init__(relpsp_feed_forward_step, relpsp_initial_state, p, dt)
-
-
-class ReLPSP(_Neuron, SNN):
-    """ReL-PSP neurons over time: `z, state = layer(input, state)`, time first.
-
-    Args:
-        p: parameters; None: `ReLPSPParameters()`.
-        dt: length of a tick in the unit of time of `p.v_th`.
-        record_states: return the states of all ticks, stacked, not only the last.
-    """
-
-    def __init__(
-        self,
-        p: ReLPSPParameters | None = None,
-        dt: float = 0.01,
-        record_states: bool = False,
-    ) -> None:
-        p = ReLPSPParameters() if p is None else p
-        super().__init__(
-            relpsp_feed_forward_step,
-            relpsp_initial_state,
-            p,
-            dt,
-            record_states=record_states,
-        )
-
-    def forward(
-        self, input_tensor: Tensor, state: ReLPSPState | None = None
-    ) -> tuple[Tensor, ReLPSPState]:
-        """Run over all ticks.
-
-        Args:
-            input_tensor: (time, batch, ...), weighted input spikes.
-            state: state to go on from; None starts a new sequence.
-
-        Returns:
-            spikes (time, batch, ...), and the last state or all states stacked.
-        """
-        spikes, states = [], []
-        # Not input_tensor[t]: the backward of each index fills a whole window.
-        for current in input_tensor.unbind(0):
-            z, state = self.activation(current, state, self.p, self.dt)
-            spikes.append(z)
-            states.append(state)
-            if not self.record_states:
-                states = states[-1:]
-        if self.record_states:
-            stacked = map(torch.stack, zip(*states, strict=True))
-            return torch.stack(spikes), ReLPSPState(*stacked)
-        return torch.stack(spikes), states[-1]
-
-
-_NAMES: dict[str, Any] = {
-    "ReLPSPParameters": ReLPSPParameters,
-    "ReLPSPState": ReLPSPState,
-    "relpsp_feed_forward_step": relpsp_feed_forward_step,
-    "ReLPSPCell": ReLPSPCell,
-    "ReLPSP": ReLPSP,
-    "ReLPSPLinear": ReLPSPLinear,
-    "ReLPSPConv2d": ReLPSPConv2d,
-    "EarliestSpikePool2d": EarliestSpikePool2d,
-    "LatencyEncoder": LatencyEncoder,
-}
-_OURS = (ReLPSPCell, ReLPSP, ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d)
+_OURS = (
+    ReLPSPCell,
+    ReLPSP,
+    ReLPSPLinear,
+    ReLPSPConv2d,
+    EarliestSpikePool2d,
+    LIFLinear,
+    LIFConv2d,
+    PSPPool2d,
+    PSPDropout,
+    PSPFilter,
+)
+_BESIDE = (
+    ReLPSPParameters,
+    ReLPSPState,
+    relpsp_feed_forward_step,
+    LatencyEncoder,
+    LIFWindowParameters,
+    LIFWindowState,
+)
 _registration = Registration()
 
 
 def register() -> AbstractContextManager[Any]:
     """Make Norse know the plugins, until `unregister()` or the end of a `with`.
 
-    `norse.torch.ReLPSP...`, `.relpsp_feed_forward_step`, `.EarliestSpikePool2d` and
-    `.LatencyEncoder` appear; `norse.torch.to_nir` exports networks that hold them.
-    Norse's `SpikesToTimesDecoder` keeps its name; ours stays in this module.
-    Registering twice is the same as once.
+    `norse.torch.ReLPSP...`, `.LIFLinear`, `.LatencyEncoder` and the other names appear;
+    the method "tssl_bp" of `threshold` exists in every neuron of Norse;
+    `norse.torch.to_nir` exports networks that hold plugins. Norse's
+    `SpikesToTimesDecoder` keeps its name; ours stays in this module. Registering twice
+    is the same as once.
 
     Returns:
         A context manager that undoes this call.
@@ -214,10 +134,13 @@ def register() -> AbstractContextManager[Any]:
     Raises:
         ValueError: Norse already has one of the names.
     """
-    names = [Change(host, name, value) for name, value in _NAMES.items()]
     export = export_with_plugins(host.to_nir, _OURS)
     return _registration.register(
-        [*names, Change(host, "to_nir", export, replaces=True)]
+        [
+            *(Change(host, ours.__name__, ours) for ours in (*_OURS, *_BESIDE)),
+            *threshold_changes(),
+            Change(host, "to_nir", export, replaces=True),
+        ]
     )
 
 

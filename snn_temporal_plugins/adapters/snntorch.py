@@ -1,10 +1,13 @@
-"""ReL-PSP layers and neurons in snnTorch's manners.
+"""ReL-PSP and LIF layers and neurons in snnTorch's manners.
 
-Window form: `ReLPSPLinear`, `ReLPSPConv2d`, `EarliestSpikePool2d` take and give whole
-trains (time, batch, ...), like `snn.LinearLeaky`. Step form: `ReLPSP` stands in the
-place of `snn.Leaky` in a loop over ticks. Both compute the same spikes and learn from
-spike timing, so use a loss on first-spike times (`ce_ttfs_loss`, or snnTorch's
-`ce_temporal_loss`): a spike count does not change when a spike moves.
+Window form: layers that take and give whole trains (time, batch, ...), like
+`snn.LinearLeaky`.
+
+ReL-PSP neurons spike once: `ReLPSPLinear`, `ReLPSPConv2d`, `EarliestSpikePool2d`, and
+in step form `ReLPSP`, which stands in the place of `snn.Leaky` in a loop over ticks.
+Both forms compute the same spikes and learn from spike timing, so use a loss on
+first-spike times (`ce_ttfs_loss`, or snnTorch's `ce_temporal_loss`): a spike count does
+not change when a spike moves.
 
     from snn_temporal_plugins.adapters import snntorch as tsnn
 
@@ -12,9 +15,19 @@ spike timing, so use a loss on first-spike times (`ce_ttfs_loss`, or snnTorch's
                         tsnn.ReLPSPLinear(100, 10, dt=0.02, output=False))
     loss = tsnn.ce_ttfs_loss(dt=0.02)(net(tsnn.latency(images, 100)), labels)
 
+LIF neurons spike as often as they like and learn by TSSL-BP: `LIFLinear`, `LIFConv2d`.
+Stock neurons may stand before and behind them, with `surrogate.tssl_bp` if they are to
+learn by its surrogate. A pool or dropout of spikes gives other values than 0 and 1, so
+the layer behind it says `graded=True`:
+
+    net = nn.Sequential(tsnn.LIFConv2d(1, 12, 5, num_steps=5, output=False),
+                        tsnn.PSPPool2d(2), nn.Flatten(2),
+                        tsnn.LIFLinear(48, 10, graded=True))
+    spk, psp = net(images)                                 # images (batch, 1, 8, 8)
+    loss = snn_temporal_plugins.kernel_loss(psp, labels)
+
 `register()` makes snnTorch itself know them; without it use `reset` of this module in
-place of `snntorch.utils.reset`. The neurons have no surrogate, so there is nothing of
-theirs to put into `snntorch.surrogate`.
+place of `snntorch.utils.reset`.
 """
 
 from __future__ import annotations
@@ -25,12 +38,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snn_temporal_plugins.adapters import surrogate
+from snn_temporal_plugins.adapters.lif_window import LIFWindowState
 from snn_temporal_plugins.adapters.registration import Change, Registration
 from snn_temporal_plugins.adapters.snntorch_host import host_changes, reset
+from snn_temporal_plugins.adapters.snntorch_lif import LIFConv2d, LIFLinear
 from snn_temporal_plugins.adapters.snntorch_window import ReLPSPConv2d, ReLPSPLinear
 from snn_temporal_plugins.adapters.trains import accuracy_ttfs, ce_ttfs_loss, latency
 from snn_temporal_plugins.adapters.window import EarliestSpikePool2d
 from snn_temporal_plugins.functional.relpsp import ReLPSPState, relpsp_step
+from snn_temporal_plugins.neurons import PSPDropout, PSPPool2d
 
 try:
     import snntorch
@@ -47,6 +64,12 @@ __all__ = [
     "ReLPSPLinear",
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
+    "LIFLinear",
+    "LIFConv2d",
+    "LIFWindowState",
+    "PSPPool2d",
+    "PSPDropout",
+    "surrogate",
     "latency",
     "ce_ttfs_loss",
     "accuracy_ttfs",
@@ -156,18 +179,27 @@ def _fits(state: ReLPSPState | None, input_: Tensor) -> bool:
     )
 
 
-_OURS = (ReLPSP, ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d)
+_OURS = (
+    ReLPSP,
+    ReLPSPLinear,
+    ReLPSPConv2d,
+    EarliestSpikePool2d,
+    LIFLinear,
+    LIFConv2d,
+    PSPPool2d,
+    PSPDropout,
+)
 _registration = Registration()
 
 
 def register() -> AbstractContextManager[Any]:
     """Make snnTorch know the plugins, until `unregister()` or the end of a `with`.
 
-    `snntorch.ReLPSP`, `.ReLPSPLinear`, `.ReLPSPConv2d` and `.EarliestSpikePool2d`
-    appear; `snntorch.utils.reset` resets them (and stock neurons, nested ones too, of
-    this network only); `snntorch.backprop.BPTT` runs with them;
-    `snntorch.export_nir.export_to_nir` exports networks that hold them. Registering
-    twice is the same as once.
+    `snntorch.ReLPSP`, `.LIFLinear` and the other modules appear, and
+    `snntorch.surrogate.tssl_bp`; `snntorch.utils.reset` resets them (and stock neurons,
+    nested ones too, of this network only); `snntorch.backprop.BPTT` runs with those in
+    step form; `snntorch.export_nir.export_to_nir` exports networks that hold them.
+    Registering twice is the same as once.
 
     Returns:
         A context manager that undoes this call.
@@ -176,6 +208,7 @@ def register() -> AbstractContextManager[Any]:
         ValueError: snnTorch already has one of the names.
     """
     names = [Change(snntorch, ours.__name__, ours) for ours in _OURS]
+    names.append(Change(snntorch.surrogate, "tssl_bp", surrogate.tssl_bp))
     return _registration.register([*names, *host_changes(host_utils, _OURS)])
 
 

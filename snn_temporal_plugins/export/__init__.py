@@ -6,7 +6,8 @@ bundle = read_bundle("net.bundle")
 emulation = emulate(bundle.network, encode_pixels(bundle.lut, pixels))
 decision = decode(bundle.network, emulation, bundle.decoding)
 
-write_nir(quantise_uniform(network, num_ticks=256), "net.nir")
+write_nir(quantise_uniform(network, num_ticks=256), "net.nir")  # first spikes
+write_nir(network, "net.nir")  # LIF layers, trained on spike trains
 """
 
 from snn_temporal_plugins.export.bundle.cost import (
@@ -54,6 +55,10 @@ from snn_temporal_plugins.export.readers import (
     run_in_norse,
     run_in_snntorch,
 )
+from snn_temporal_plugins.export.train_readers import (
+    run_trains_in_norse,
+    run_trains_in_snntorch,
+)
 
 __all__ = [
     # a trained network, read and rounded
@@ -93,6 +98,8 @@ __all__ = [
     "check_nir",
     "run_in_norse",
     "run_in_snntorch",
+    "run_trains_in_norse",
+    "run_trains_in_snntorch",
     "NirCheck",
     # refusals
     "ExportError",

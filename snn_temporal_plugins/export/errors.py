@@ -27,6 +27,9 @@ class ExportCode(IntEnum):
     NO_LAYER = 115
     OUTPUT = 116
     FILE_EXISTS = 117
+    SPIKE_TRAIN = 118
+    RESET = 119
+    ENCODING = 120
 
 
 class BundleCode(IntEnum):

@@ -9,7 +9,6 @@ neuron whose class says `nir_node = "ReLPSP"`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -25,19 +24,29 @@ from snn_temporal_plugins.export.layers import (
     output_shape,
 )
 from snn_temporal_plugins.export.spiking import spiking_layer, square
+from snn_temporal_plugins.export.walk import (
+    check_flatten,
+    find_input_shape,
+    leaves,
+    vanishes,
+)
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
+    LIFConv2d,
+    LIFLinear,
+    PSPDropout,
+    PSPFilter,
+    PSPPool2d,
     ReLPSPConv2d,
     ReLPSPLinear,
-    SilenceDropout,
+    TimeFlatten,
 )
 
 __all__ = ["flatten_network"]
 
-_VANISH = (SilenceDropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
 _CORE = (ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d)
+_SPIKE_TRAIN = (LIFLinear, LIFConv2d, PSPFilter, PSPPool2d, PSPDropout, TimeFlatten)
 _RAMP_RULES = ("stdbp",)
-_FLATTEN_FROM = (1, 2, -3)  # after the batch, after time and batch, the image
 _ALLOWED = (
     "ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d (core or adapter form), "
     "nn.Linear or nn.Conv2d followed by a ReLPSP neuron, nn.Flatten, "
@@ -73,7 +82,7 @@ def flatten_network(
         ExportError: for anything that the exported formats cannot express.
     """
     walk = _Walk()
-    for name, module in _leaves(network, ""):
+    for name, module in leaves(network):
         _add(walk, name, module)
     if walk.synapse is not None:
         raise _lonely_synapse(*walk.synapse)
@@ -92,7 +101,7 @@ def flatten_network(
     t_max = _common(walk.horizons, ExportCode.HORIZON, "t_max")
     flat = FlatNetwork(
         layers=tuple(walk.layers),
-        input_shape=_input_shape(network, walk.layers, input_shape),
+        input_shape=find_input_shape(network, walk.layers, input_shape),
         t_max=math.inf if t_max is None else t_max,
         dt=_common(walk.ticks, ExportCode.TICK, "dt"),
     )
@@ -102,32 +111,24 @@ def flatten_network(
     return flat
 
 
-def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of nested `nn.Sequential` with their dotted names."""
-    if isinstance(module, nn.Sequential):
-        # Not named_children(): it leaves out a module that stands twice.
-        for index, child in enumerate(module):
-            yield from _leaves(child, f"{name}.{index}" if name else str(index))
-    else:
-        yield name, module
-
-
 def _add(walk: _Walk, name: str, module: nn.Module) -> None:
     """Append one module of the network to the walk, or refuse it."""
-    if isinstance(module, _VANISH):
-        return
     label = f"layer {name!r} ({type(module).__name__})"
+    if isinstance(getattr(module, "core", module), _SPIKE_TRAIN):
+        raise ExportError(
+            ExportCode.SPIKE_TRAIN,
+            f"{label} belongs to a network on spike trains, whose neurons leak and fire "
+            "many times; a bundle holds neurons that have no leak and fire at most "
+            "once. Write NIR instead: write_nir(network, path)",
+        )
+    if vanishes(module):
+        return
     if walk.synapse is not None:
         _add_step_form(walk, label, module)
     elif isinstance(module, nn.Linear | nn.Conv2d):
         walk.synapse = (label, module)
     elif isinstance(module, nn.Flatten):
-        if module.start_dim not in _FLATTEN_FROM or module.end_dim != -1:
-            raise ExportError(
-                ExportCode.GEOMETRY,
-                f"{label} flattens dimensions {module.start_dim} to {module.end_dim}; "
-                "allowed: nn.Flatten(), and nn.Flatten(2) on spike trains",
-            )
+        check_flatten(label, module)
         walk.layers.append(FlattenLayer())
     else:
         _add_core(walk, label, module)
@@ -219,20 +220,3 @@ def _common(values: dict[str, float], code: ExportCode, what: str) -> float | No
             f"the layers have different {what}: {distinct}; give all of them one value",
         )
     return distinct[0] if distinct else None
-
-
-def _input_shape(
-    network: nn.Module, layers: list[Layer], given: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    """The shape of one sample, from the caller, the network or its first layer."""
-    shape = given if given is not None else getattr(network, "input_shape", None)
-    if shape is not None:
-        return tuple(int(n) for n in shape)
-    first = next(layer for layer in layers if not isinstance(layer, FlattenLayer))
-    if isinstance(first, DenseLayer):
-        return (first.weight.shape[1],)
-    raise ExportError(
-        ExportCode.INPUT_SHAPE,
-        "the network starts with a convolution or a pool, so its input could have any "
-        "size; give input_shape=(channels, rows, columns)",
-    )

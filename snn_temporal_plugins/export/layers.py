@@ -16,8 +16,11 @@ __all__ = [
     "DenseLayer",
     "FlatNetwork",
     "FlattenLayer",
+    "LIFLayer",
+    "LIFNetwork",
     "Layer",
     "PoolLayer",
+    "SumPoolLayer",
     "output_shape",
     "window_shape",
 ]
@@ -29,7 +32,7 @@ class DenseLayer:
 
     Attributes:
         weight: `(out, in)` float64.
-        v_th: `(out,)` float64, in weight times time.
+        v_th: `(out,)` float64, in weight times time; of LIF neurons in weight.
     """
 
     weight: NDArray[np.float64]
@@ -42,7 +45,7 @@ class ConvLayer:
 
     Attributes:
         weight: `(out, in, k, k)` float64.
-        v_th: `(out,)` float64, in weight times time.
+        v_th: `(out,)` float64, in weight times time; of LIF neurons in weight.
         stride: pixels between two windows.
         padding: silent pixels added on each side.
     """
@@ -55,7 +58,7 @@ class ConvLayer:
 
 @dataclass(frozen=True)
 class PoolLayer:
-    """The earliest spike of each square window."""
+    """A square window slides; of spike times the earliest one of each passes."""
 
     kernel_size: int
     stride: int
@@ -86,6 +89,49 @@ class FlatNetwork:
     input_shape: tuple[int, ...]
     t_max: float = math.inf
     dt: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LIFLayer:
+    """Synapses with the filter of their input, and the neurons behind them.
+
+    Attributes:
+        geometry: weights, thresholds in the unit of the current, strides.
+        tau_syn: time constant of the filter of the input, in steps; 1 = none.
+        tau_mem: membrane time constant, in steps.
+    """
+
+    geometry: DenseLayer | ConvLayer
+    tau_syn: float
+    tau_mem: float
+
+
+@dataclass(frozen=True)
+class SumPoolLayer:
+    """The sum over each square window, times a gain."""
+
+    geometry: PoolLayer
+    gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class LIFNetwork:
+    """A feed-forward network of LIF neurons with hard reset, in topological order.
+
+    Attributes:
+        layers: the layers, first to last.
+        shapes: shape of one sample in one step after each layer.
+        input_shape: the same of the input.
+        rule: name of the rule that trained it.
+        num_steps: steps for which a constant input current is shown; `None` if spikes
+            or currents come step by step.
+    """
+
+    layers: tuple[LIFLayer | SumPoolLayer | FlattenLayer, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    input_shape: tuple[int, ...]
+    rule: str
+    num_steps: int | None
 
 
 def output_shape(layer: Layer, shape: tuple[int, ...], index: int) -> tuple[int, ...]:

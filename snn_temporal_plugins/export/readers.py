@@ -1,29 +1,40 @@
-"""Reading a NIR-ReLPSP/1 file back with other libraries, and comparing every spike.
+"""Reading a NIR file back with other libraries, and comparing every spike.
 
-Measured with nir 1.0.8, nirtorch 2.6, Norse 1.1.0 and snnTorch 1.0.0: dense layers,
-convolutions and earliest-spike pooling are exact in both.
+Measured with nir 1.0.8, nirtorch 2.6, Norse 1.1.0 and snnTorch 1.0.0. Networks of first
+spikes (NIR-ReLPSP/1): dense layers, convolutions and earliest-spike pooling are exact
+in both. Networks of spike trains: see train_readers.py.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
 from snn_temporal_plugins.export.bundle.emulate import emulate
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
-from snn_temporal_plugins.export.nir import ENCODING, NIR_DT
+from snn_temporal_plugins.export.nir_hosts import load_in_norse, load_in_snntorch
+from snn_temporal_plugins.export.nir_nodes import load_nir
+from snn_temporal_plugins.export.nir_relpsp import ENCODING
+from snn_temporal_plugins.export.train_readers import TRAIN_READERS, output_spikes
 
-__all__ = ["NirCheck", "check_nir", "run_in_norse", "run_in_snntorch"]
+if TYPE_CHECKING:
+    import nir
+
+__all__ = [
+    "READERS",
+    "NirCheck",
+    "check_nir",
+    "run_in_norse",
+    "run_in_snntorch",
+]
 
 
 @dataclass(frozen=True)
@@ -32,8 +43,9 @@ class NirCheck:
 
     Attributes:
         reader: name of the library.
-        compared: number of first spikes compared, silent ones included.
-        different: how many of them differ from the integer emulator.
+        compared: number of first spikes compared, silent ones included, or for LIF
+            layers number of bins: neurons times steps times samples.
+        different: how many of them differ from the network's own.
     """
 
     reader: str
@@ -56,19 +68,7 @@ def run_in_norse(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
         ExportError: if the file is not in this encoding.
         ImportError: if Norse is not installed.
     """
-    graph, num_ticks, shift = _read(path)
-    try:
-        from norse.torch import from_nir
-    except ImportError as error:
-        raise ImportError(
-            "reading NIR with Norse needs it: pip install --no-deps norse, then "
-            'pip install "snn-temporal-plugins[nir]"'
-        ) from error
-    with warnings.catch_warnings():
-        # Norse 1.1.0 reads by nirtorch.load, which nirtorch calls deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        network = from_nir(graph, dt=NIR_DT)
-    return _first_spikes(network, input_ticks, num_ticks, shift)
+    return _first_spikes(load_in_norse, path, input_ticks)
 
 
 def run_in_snntorch(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
@@ -85,72 +85,61 @@ def run_in_snntorch(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int3
         ExportError: if the file is not in this encoding.
         ImportError: if snnTorch is not installed.
     """
-    graph, num_ticks, shift = _read(path)
-    try:
-        from snntorch.import_nir import import_from_nir
-    except ImportError as error:
-        raise ImportError(
-            'reading NIR with snnTorch needs: pip install "snn-temporal-plugins'
-            '[snntorch,nir]"'
-        ) from error
-    with contextlib.redirect_stdout(io.StringIO()):  # the importer prints
-        network = import_from_nir(graph)
-    return _first_spikes(network, input_ticks, num_ticks, shift)
+    return _first_spikes(load_in_snntorch, path, input_ticks)
 
 
 READERS: dict[str, Callable[[str | Path, ArrayLike], NDArray[np.int32]]] = {
     "Norse": run_in_norse,
     "snnTorch": run_in_snntorch,
 }
+"""Readers of first-spike networks."""
 
 
 def check_nir(
-    path: str | Path, network: IntegerNetwork, input_ticks: ArrayLike
+    path: str | Path, network: IntegerNetwork | nn.Module, x: ArrayLike
 ) -> tuple[NirCheck, ...]:
-    """Read a NIR file back with every reader and compare each output's first spike.
+    """Read a NIR file back with every reader and compare all output spikes.
 
     Args:
         path: a file that `write_nir` wrote.
-        network: the integer network that it was written from.
-        input_ticks: `(batch, *input_shape)` integers, `SILENT` (65535) for none.
+        network: the network that it was written from.
+        x: its input. For an integer network first-spike ticks `(batch, *input_shape)`,
+            `SILENT` (65535) for none; for LIF layers what the network takes.
 
     Returns:
-        One result per reader; `different` is 0 for a good file.
+        One result per reader; `different` is 0 for a good file, and for LIF layers
+        almost 0 where potentials come within rounding of a threshold.
     """
-    wanted = emulate(network, input_ticks).output_ticks
+    wanted: NDArray
+    readers: Mapping[str, Callable[[str | Path, ArrayLike], NDArray]]
+    if isinstance(network, IntegerNetwork):
+        wanted, readers = emulate(network, x).output_ticks, READERS
+    else:
+        wanted, readers = output_spikes(network, x), TRAIN_READERS
     return tuple(
-        NirCheck(name, wanted.size, int((run(path, input_ticks) != wanted).sum()))
-        for name, run in READERS.items()
+        NirCheck(name, wanted.size, int((run(path, x) != wanted).sum()))
+        for name, run in readers.items()
     )
-
-
-def _read(path: str | Path) -> tuple[Any, int, int]:
-    """A fresh graph with its number of ticks and its shift."""
-    try:
-        import nir
-    except ImportError as error:
-        raise ImportError(
-            'reading NIR needs nir: pip install "snn-temporal-plugins[nir]"'
-        ) from error
-    graph = nir.read(path)
-    encoding = graph.metadata.get("encoding")
-    if encoding != ENCODING:
-        raise ExportError(
-            ExportCode.PARAMETER,
-            f"{path} has encoding {encoding!r}; allowed: {ENCODING!r}",
-        )
-    return graph, int(graph.metadata["num_ticks"]), int(graph.metadata["shift"])
 
 
 @torch.no_grad()
 def _first_spikes(
-    network: torch.nn.Module, input_ticks: ArrayLike, num_ticks: int, shift: int
+    load: Callable[[nir.NIRGraph], nn.Module], path: str | Path, input_ticks: ArrayLike
 ) -> NDArray[np.int32]:
     """Step an imported network through all ticks; time by time, to keep memory small.
 
     A layer fires one tick early, so a spike past the horizon could show inside it; it
     is cut after the shift. Such a spike of a hidden layer only acts past the horizon.
     """
+    graph = load_nir().read(path)
+    encoding = graph.metadata.get("encoding")
+    if encoding != ENCODING:
+        raise ExportError(
+            ExportCode.PARAMETER,
+            f"{path} has encoding {encoding!r}; allowed: {ENCODING!r}",
+        )
+    num_ticks, shift = int(graph.metadata["num_ticks"]), int(graph.metadata["shift"])
+    network = load(graph)
     ticks = torch.as_tensor(np.asarray(input_ticks))
     first = None
     state = None

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 from snn_temporal_plugins.export.layers import ConvLayer, DenseLayer
 
-__all__ = ["check_values", "spiking_layer", "square"]
+__all__ = ["check_numbers", "check_values", "spiking_layer", "square", "to_array"]
 
 
 def spiking_layer(
     label: str, module: nn.Module, weight: Tensor, v_th: Tensor | float
 ) -> DenseLayer | ConvLayer:
     """Copy weights and thresholds out of torch, checked."""
-    weights = _array(weight)
-    thresholds = np.broadcast_to(_array(v_th).reshape(-1), (len(weights),)).copy()
+    weights = to_array(weight)
+    thresholds = np.broadcast_to(to_array(v_th).reshape(-1), (len(weights),)).copy()
     check_values(label, weights, thresholds)
     if weights.ndim == 2:
         return DenseLayer(weights, thresholds)
@@ -43,6 +43,29 @@ def check_values(
     Raises:
         ExportError: for NaN, infinity, thresholds not above 0, rows of zeros.
     """
+    check_numbers(label, weights, thresholds)
+    zero = ~weights.reshape(len(weights), -1).any(axis=1)
+    if zero.any():
+        raise ExportError(
+            ExportCode.ZERO_ROW,
+            f"{label}: all weights of neuron {int(zero.argmax())} (and "
+            f"{int(zero.sum()) - 1} others) are 0, it can never fire; remove it",
+        )
+
+
+def check_numbers(
+    label: str, weights: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> None:
+    """Refuse numbers that no exported format can hold.
+
+    Args:
+        label: name of the layer, for the error.
+        weights: `(out, ...)`.
+        thresholds: `(out,)`.
+
+    Raises:
+        ExportError: for NaN, infinity, thresholds not above 0.
+    """
     for what, values in (("weight", weights), ("v_th", thresholds)):
         if not np.isfinite(values).all():
             raise ExportError(
@@ -54,13 +77,6 @@ def check_values(
         raise ExportError(
             ExportCode.THRESHOLD,
             f"{label}: v_th {thresholds.min():g} is not above 0",
-        )
-    zero = ~weights.reshape(len(weights), -1).any(axis=1)
-    if zero.any():
-        raise ExportError(
-            ExportCode.ZERO_ROW,
-            f"{label}: all weights of neuron {int(zero.argmax())} (and "
-            f"{int(zero.sum()) - 1} others) are 0, it can never fire; remove it",
         )
 
 
@@ -98,7 +114,8 @@ def square(value: object, label: str, what: str) -> int:
     return pair[0]
 
 
-def _array(value: Tensor | float) -> NDArray[np.float64]:
+def to_array(value: Tensor | float) -> NDArray[np.float64]:
+    """Copy a number or a tensor of any float type out of torch."""
     if isinstance(value, Tensor):
         return value.detach().cpu().double().numpy().copy()
     return np.asarray(value, dtype=np.float64)

@@ -124,8 +124,8 @@ def require_spikes(spikes: Tensor, name: str = "spikes") -> None:
     Raises:
         ValueError: some value is neither.
     """
-    wrong = spikes[(spikes != 0) & (spikes != 1)]
-    if len(wrong):
+    if bool((spikes * (spikes - 1)).any()):  # half the time of the mask below
+        wrong = spikes[(spikes != 0) & (spikes != 1)]
         raise ValueError(
             f"{name} holds {wrong[0].item()}; a spike train holds 0 and 1 only. For "
             "real-valued input give the first layer num_steps (direct encoding), or "

@@ -1,5 +1,6 @@
 """Losses on output spike trains, given as postsynaptic potentials (PSPs)."""
 
+import math
 from typing import Literal
 
 import torch
@@ -111,10 +112,10 @@ def count_loss(
         Zhang and Li, NeurIPS 2020 (TSSL-BP), released code.
     """
     _check_output(psp, label)
-    if not 0 <= undesired_count <= desired_count:
+    if not 0 <= undesired_count <= desired_count < math.inf:
         raise ValueError(
             f"undesired_count is {undesired_count} and desired_count {desired_count}; "
-            "they must be 0 <= undesired_count <= desired_count."
+            "they must be 0 <= undesired_count <= desired_count, and finite."
         )
     steps = len(psp)
     count = psp.sum(0)
@@ -148,6 +149,10 @@ def softmax_loss(psp: Tensor, label: Tensor) -> Tensor:
 
 def _check_output(psp: Tensor, label: Tensor) -> None:
     require_window("psp", psp)
+    if not isinstance(label, Tensor):
+        raise TypeError(
+            f"label is {type(label).__name__}; it must be a tensor of class indices."
+        )
     if psp.dim() != 3 or label.shape != psp.shape[1:2]:
         raise ValueError(
             f"psp has shape {tuple(psp.shape)} and label {tuple(label.shape)}; they "

@@ -35,8 +35,8 @@ _Z_MAX = 8.0  # where the surrogate's exponent is cut off
 
 def _raise_not_finite() -> None:
     raise ValueError(
-        "current holds NaN or inf; allowed are finite values. Check the input and the "
-        "layer before this one, or lower the learning rate if training diverged."
+        "current or state holds NaN or inf; allowed are finite values. Check the input "
+        "and the layer before, or lower the learning rate if training diverged."
     )
 
 
@@ -48,7 +48,7 @@ def _after_reset(u: Tensor, v_th: float, soft: bool) -> Tensor:
 
 
 def _forward_reference(current, v, psp, tau_mem, tau_syn, v_th, soft):
-    if not bool(torch.isfinite(current).all()):
+    if not all(bool(torch.isfinite(x).all()) for x in (current, v, psp)):
         _raise_not_finite()
     all_psp, all_u = [], []
     for step in current:
@@ -103,6 +103,9 @@ def _forward(current, v, psp, leak, tau_syn, v_th, soft, all_psp, all_u, start, 
         width = min(_STRIP, end - s)
         state[:width] = v[s : s + width]
         state[_STRIP : _STRIP + width] = psp[s : s + width]
+        for j in range(width):
+            finite &= abs(state[j]) < np.inf
+            finite &= abs(state[_STRIP + j]) < np.inf
         for t in range(current.shape[0]):
             inputs = current[t, s : s + width]
             psps, us = all_psp[t, s : s + width], all_u[t, s : s + width]
@@ -242,7 +245,7 @@ def lif_window(
         (T, neurons).
 
     Raises:
-        ValueError: a current is not finite.
+        ValueError: a current or the state is not finite.
     """
     return _forward_reference(current, v, psp, tau_mem, tau_syn, v_th, soft)
 
@@ -334,11 +337,8 @@ def _(grad_psp, grad_spikes, psp, u, v, *scalars):
     )
     real = us.dtype.type
     typed = [x if isinstance(x, bool) else real(x) for x in scalars]
-    split(
-        lambda a, b: _backward(grad_psp, grad_spikes, psp, us, v, *typed, out, a, b),
-        us.shape[1],
-        us.size * _COST,
-    )
+    arrays = (grad_psp, grad_spikes, psp, us, v, *typed, out)
+    split(lambda a, b: _backward(*arrays, a, b), us.shape[1], us.size * _COST)
     return grad
 
 

@@ -9,7 +9,11 @@ _GRAMMAR = (
     'followed by "16C5" (16 maps, 5x5 kernel), "16C5P2" (with padding 2), "P2" (2x2 '
     "pooling) and dense sizes, the last of which is the number of classes"
 )
-_MNIST = (1, 28, 28)  # what papers mean where a string starts with a convolution
+_MNIST: tuple[int, ...] = (
+    1,
+    28,
+    28,
+)  # what papers mean where a string starts with a convolution
 
 
 class Convolution(NamedTuple):
@@ -62,10 +66,10 @@ def read_architecture(spec: str) -> Architecture:
     """
     first, *words = spec.strip().split("-")
     if re.fullmatch(r"\d+[Cc]\d+([Pp]\d+)?", first):
-        shape, words = _MNIST, [first, *words]
+        input_shape, words = _MNIST, [first, *words]
     else:
-        shape = _input_shape(first, spec)
-    input_shape = shape
+        input_shape = _input_shape(first, spec)
+    shape = input_shape
     if not words or not words[-1].isdigit():
         raise ValueError(
             f"architecture {spec!r} does not end in a dense layer; {_GRAMMAR}."

@@ -89,22 +89,32 @@ class _LIF(nn.Module):
             require_window("psp", psp)
             merged = self.synapses(psp.flatten(0, 1))
             return merged.unflatten(0, psp.shape[:2])
+        if not psp.is_floating_point():
+            raise TypeError(
+                f"psp is {psp.dtype}; it must be a floating-point tensor. Scale "
+                "images, for example by 1/255."
+            )
         # The PSP of a constant current x is c[t] x, so the synapses act once, not in
         # every step: W (c[t] x) = c[t] (W x).
         once = self.synapses(psp)
-        one = once.new_ones(self.num_steps, *(1,) * once.dim())
-        return psp_filter(one, self.tau_syn) * once
+        gain = psp_filter(once.new_ones(self.num_steps, 1), self.tau_syn)
+        # a matrix product, whose backward is one too: a third of the time of gain * x
+        return (gain @ once.reshape(1, -1)).view(self.num_steps, *once.shape)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constants and options that the rule is called with."""
+        return {
+            "tau_mem": self.tau_mem,
+            "tau_syn": self.tau_syn,
+            "v_th": self.v_th,
+            "reset": self.reset,
+            **self.rule_options,
+        }
 
     def fire(self, current: Tensor) -> Tensor:
         """PSPs of the neurons that get these currents, both (time, batch, ...)."""
-        return get_rule(self.rule).function(
-            current,
-            tau_mem=self.tau_mem,
-            tau_syn=self.tau_syn,
-            v_th=self.v_th,
-            reset=self.reset,
-            **self.rule_options,
-        )
+        return get_rule(self.rule).function(current, **self.settings)
 
     def forward(self, psp: Tensor) -> Tensor:
         """PSPs of the layer before to PSPs of this one, (time, batch, ...)."""
@@ -188,7 +198,7 @@ class LIFLinear(_LIF):
         """Draw the weights anew from N(0, 2 / in_features), times `weight_scale`."""
         nn.init.kaiming_normal_(self.weight)
         with torch.no_grad():
-            self.weight *= self.weight_scale
+            self.weight.mul_(self.weight_scale)
 
     def synapses(self, x: Tensor) -> Tensor:
         """Weighted sums, (samples, in) to (samples, out)."""

@@ -156,7 +156,7 @@ def _lif_layers(
         layers.append(PSPFilter(options["tau_syn"]))
     timeless = num_steps is not None  # until the first synapses show an image in steps
     for position, part in enumerate(parts):
-        first = {"num_steps": num_steps} if timeless else {}
+        encoded = num_steps if timeless else None
         match part:
             case Pool(side):
                 layers.append(PSPPool2d(side))
@@ -168,7 +168,7 @@ def _lif_layers(
                         side,
                         padding=padding,
                         weight_scale=conv_weight_scale,
-                        **first,
+                        num_steps=encoded,
                         **options,
                     )
                 )
@@ -176,7 +176,7 @@ def _lif_layers(
             case Dense(inputs, neurons, flatten):
                 if flatten:
                     layers.append(nn.Flatten() if timeless else TimeFlatten())
-                layers.append(LIFLinear(inputs, neurons, **first, **options))
+                layers.append(LIFLinear(inputs, neurons, num_steps=encoded, **options))
                 timeless = False
         # after the pool where one follows, as the authors place it
         following = parts[position + 1 : position + 2]

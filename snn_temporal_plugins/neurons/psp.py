@@ -1,6 +1,7 @@
 """Layers without weights on PSPs: input filter, pooling, dropout, flattening."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -59,14 +60,18 @@ class _SumPoolFunction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        grad = grad * ctx.gain
+        *outer, height, width = grad.shape
         side = ctx.side
-        height, width = (n // side * side for n in ctx.shape[-2:])
-        whole = (height, width) == tuple(ctx.shape[-2:])
-        grad_x = grad.new_empty(ctx.shape) if whole else grad.new_zeros(ctx.shape)
-        inner = grad_x[..., :height, :width]
-        for k in range(side * side):
-            inner[..., k // side :: side, k % side :: side] = grad
+        # every value widened to a row of its window, then the row to its window
+        grad_x = grad.new_empty(*outer, height, side, width * side)
+        grad = grad * ctx.gain
+        for k in range(side):
+            grad_x[..., 0, k::side] = grad
+        grad_x[..., 1:, :] = grad_x[..., :1, :]
+        grad_x = grad_x.view(*outer, height * side, width * side)
+        rows, columns = (n % side for n in ctx.shape[-2:])
+        if rows or columns:  # what filled no window
+            grad_x = F.pad(grad_x, (0, columns, 0, rows))
         return grad_x, None, None
 
 

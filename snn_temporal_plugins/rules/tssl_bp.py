@@ -76,7 +76,7 @@ class _TSSLBPFunction(torch.autograd.Function):
     @staticmethod
     def forward(current, v, psp, dynamics, decide, clip, alpha, want_spikes):
         all_psp, u = lif_window(current, v, psp, *dynamics)  # (1)-(3)
-        spikes = (u > dynamics.v_th).to(u.dtype) if want_spikes else u.new_empty(0)
+        spikes = (u > dynamics.v_th).to(u.dtype) if want_spikes else u.new_empty(0, 0)
         return all_psp, spikes, u
 
     @staticmethod
@@ -85,10 +85,10 @@ class _TSSLBPFunction(torch.autograd.Function):
         psp, spikes, u = output
         ctx.mark_non_differentiable(*((u,) if want_spikes else (spikes, u)))
         ctx.set_materialize_grads(False)
+        if decision == "layer_rate":  # one choice for all, without a look at the value
+            fast = (u > dynamics.v_th).double().mean() > rate_threshold
+            psp = torch.where(fast, math.inf, -math.inf).to(psp).expand_as(psp)
         ctx.save_for_backward(psp, u, v)
-        if decision == "layer_rate":
-            fast = bool((u > dynamics.v_th).sum() > rate_threshold * u.numel())
-            decision = "always_timing" if fast else "always_surrogate"
         # (7) is written as "surrogate below this PSP"
         limits = {"always_timing": -math.inf, "always_surrogate": math.inf}
         limit = limits.get(decision, 1 / (4 * dynamics.tau_syn))
@@ -195,7 +195,7 @@ def tssl_bp_window(
     psp, spikes, u = _run(current, state, *options, want_spikes=True)
     last = u[-1]
     v = torch.where(last > v_th, last - v_th if reset == "soft" else 0, last)
-    return LIFWindow(psp, spikes, LIFState(v, psp[-1].detach()))
+    return LIFWindow(psp, spikes, LIFState(v, psp[-1].detach().clone()))
 
 
 def _run(
@@ -218,8 +218,13 @@ def _run(
     require_time_constant("tau_syn", tau_syn)
     _check(v_th, reset, decision, rate_threshold, clip, alpha)
     if state is None:
-        v = psp = current.new_zeros(current[0].numel())
+        v, psp = (current.new_zeros(current[0].numel()) for _ in range(2))
     else:
+        if not isinstance(state, tuple) or len(state) != 2:
+            raise TypeError(
+                f"state is {type(state).__name__}; it must be the LIFState (v, psp) "
+                "that the window before has returned, or None to start at rest."
+            )
         v, psp = (
             _started(name, start, current)
             for name, start in zip(LIFState._fields, state, strict=True)
@@ -240,12 +245,16 @@ def _run(
 
 
 def _started(name: str, start: Tensor, current: Tensor) -> Tensor:
-    step = current.shape[1:]
-    if (start.shape, start.dtype) != (step, current.dtype):
+    if not isinstance(start, Tensor):
+        raise TypeError(f"state.{name} is {type(start).__name__}; it must be a tensor.")
+    ours, theirs = (
+        f"{x.dtype} of shape {tuple(x.shape)} on {x.device}"
+        for x in (start, current[0])
+    )
+    if ours != theirs:
         raise ValueError(
-            f"state.{name} is {start.dtype} of shape {tuple(start.shape)}, but a step "
-            f"of the current is {current.dtype} of shape {tuple(step)}; pass the state "
-            "that the window before has returned, or None to start at rest."
+            f"state.{name} is {ours}, but a step of the current is {theirs}; pass the "
+            "state that the window before has returned, or None to start at rest."
         )
     return start.detach().flatten()
 

@@ -22,10 +22,10 @@ def check_layer(
     """Check that a layer behaves as an `nn.Module` of its domain should.
 
     Checked are: silence in gives silence out; every parameter gets a finite gradient;
-    samples do not see each other; `deepcopy`, `torch.save` of the module after a
-    forward, and a round trip through `state_dict` give the same outputs; the layer
-    follows `.double()`. On spike trains also: the output keeps time and batch, and does
-    not depend on the future.
+    samples do not see each other; an empty batch works; `deepcopy`, `torch.save` of the
+    module after a forward, and a round trip through `state_dict` give the same outputs;
+    the layer follows `.double()`. On spike trains also: the output keeps time and
+    batch, and does not depend on the future.
 
     Args:
         layer: The layer; on spike trains it takes (time, batch, ...).
@@ -54,6 +54,9 @@ def check_layer(
     # a matrix product may round differently in another shape
     close = one.shape == alone.shape and torch.allclose(alone, one)
     require("samples do not see each other", close, one)
+    empty = tuple(layer(inputs[:, :0] if trains else inputs[:0]).shape)
+    shape = (*post.shape[:1], 0, *post.shape[2:]) if trains else (0, *post.shape[1:])
+    require("an empty batch works", empty == shape, empty)
     if trains:
         shape = tuple(post.shape)
         require("time and batch come first", shape[:2] == (_STEPS, 4), shape)

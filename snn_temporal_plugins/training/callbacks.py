@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
-from snn_temporal_plugins.functional import decision_time
-from snn_temporal_plugins.training.recording import Recording
+from snn_temporal_plugins.training.counting import SpikeTimeCount, SpikeTrainCount
+from snn_temporal_plugins.training.module import TemporalClassifier
+from snn_temporal_plugins.training.recording import Recording, without_repeat
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class SpikeStatistics(Recording):
-    """Log how much the layers spike, and how early the network decides.
+    """Log how much the layers spike. All ranks count.
 
-    Per layer, with `val` or `test` in front: `_spikes/layer1`, the spikes per neuron
-    and sample; `_silent/layer1`, the share of neurons that are silent, averaged over
-    samples; `_dead/layer1`, the share of neurons that were silent in all samples. Then
-    `_spikes`, the spikes per neuron of all layers together, and `_decision_time`, the
-    mean time of the first output spike over the samples that have one. All ranks count.
+    With `val` or `test` in front, for first spikes: `_spikes/layer1`, the spikes per
+    neuron and sample; `_silent/layer1`, the share of neurons that are silent, averaged
+    over samples; `_dead/layer1`, the share of neurons that were silent in all samples.
+    Then `_spikes`, the spikes per neuron of all layers together, and `_decision_time`,
+    the mean time of the first output spike over the samples that have one.
+
+    For spike trains: `_rate/layer1`, the spikes per neuron and step; `_dead/layer1`;
+    `_surrogate/layer1`, the share of all steps in which a PSP is below 1/(4 tau_syn),
+    where TSSL-BP learns by its surrogate instead of by timing, unless `decision` says
+    otherwise. Then `_rate`, the rate of all layers together.
     """
 
     def on_validation_epoch_start(
@@ -29,10 +37,11 @@ class SpikeStatistics(Recording):
     ) -> None:
         """Set the counts to zero."""
         self.start(pl_module)
-        self._samples = 0
-        self._spikes: dict[str, Tensor] = {}  # how often each neuron fired
-        self._decided = 0  # samples with an output spike, and the sum of its times
-        self._decision_time = 0.0
+        self._count: SpikeTimeCount | SpikeTrainCount = (
+            SpikeTimeCount()
+            if isinstance(pl_module, TemporalClassifier)
+            else SpikeTrainCount()
+        )
 
     def on_validation_batch_end(
         self,
@@ -44,15 +53,7 @@ class SpikeStatistics(Recording):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the spikes of one batch."""
-        first = decision_time(self.times["output"])
-        decided = first[first < math.inf]
-        self._samples += len(first)
-        self._decided += len(decided)
-        self._decision_time += float(decided.sum())
-        for name, times in self.times.items():
-            if name.startswith("layer"):
-                count = (times < math.inf).sum(0)
-                self._spikes[name] = self._spikes.get(name, 0) + count
+        self._count.add(self.seen)
 
     def on_validation_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule
@@ -65,25 +66,8 @@ class SpikeStatistics(Recording):
             count = torch.as_tensor(count, device=pl_module.device)
             return trainer.strategy.reduce(count, reduce_op="sum")
 
-        samples = total(self._samples)
-        spikes = {name: total(count) for name, count in self._spikes.items()}
-        for name, count in spikes.items():
-            rate = count.sum() / (samples * count.numel())
-            pl_module.log(f"{stage}_spikes/{name}", rate, sync_dist=True)
-            pl_module.log(f"{stage}_silent/{name}", 1 - rate, sync_dist=True)
-            pl_module.log(
-                f"{stage}_dead/{name}", (count == 0).float().mean(), sync_dist=True
-            )
-        if spikes:
-            count = torch.cat([count.flatten() for count in spikes.values()])
-            pl_module.log(
-                f"{stage}_spikes",
-                count.sum() / (samples * count.numel()),
-                sync_dist=True,
-            )
-        decided, time = total(self._decided), total(self._decision_time)
-        if decided:
-            pl_module.log(f"{stage}_decision_time", time / decided, sync_dist=True)
+        for name, mean in self._count.means(total).items():
+            pl_module.log(f"{stage}_{name}", mean, sync_dist=True)
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
@@ -93,8 +77,9 @@ class SpikeStatistics(Recording):
 class SpikePictures(Recording):
     """Draw the spikes of the first batch of validation or test samples.
 
-    A raster of one sample and a histogram over the batch, as PNG files in the folder
-    `pictures` of the run; needs the extra `viz`.
+    PNG files in the folder `pictures` of the run: a raster of one sample; for first
+    spikes a histogram of their times over the batch; for spike trains the output PSPs
+    of a few samples and a histogram of the firing rates. Needs the extra `viz`.
 
     Args:
         every_n_epochs: Draw after each so many-th epoch of training; test is drawn
@@ -129,24 +114,43 @@ class SpikePictures(Recording):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first batch."""
-        if not self.times:
+        if not self.seen:
             return
-        times = {name: value.cpu() for name, value in self.times.items()}
+        seen = self.seen
         self.stop()
-        if len(times) > 2:  # the output is the last layer, or follows from it
-            del times["output"]
-        from snn_temporal_plugins.viz import raster, save_picture, spike_time_histogram
+        figures = (
+            self._of_times(seen)
+            if isinstance(pl_module, TemporalClassifier)
+            else self._of_trains(seen, batch[1])
+        )
+        from snn_temporal_plugins.viz import save_picture
 
-        names, values = list(times), list(times.values())
         stage = "test" if trainer.testing else f"epoch_{trainer.current_epoch:03d}"
         folder = Path(trainer.log_dir or ".") / "pictures"
-        save_picture(
-            raster(values, names=names, sample=self.sample),
-            folder / f"{stage}_raster.png",
-        )
-        save_picture(
-            spike_time_histogram(values, names=names), folder / f"{stage}_times.png"
-        )
+        for name, figure in figures.items():
+            save_picture(figure, folder / f"{stage}_{name}.png")
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
+
+    def _of_times(self, seen: dict[str, Any]) -> dict[str, Figure]:
+        from snn_temporal_plugins.viz import raster, spike_time_histogram
+
+        layers = without_repeat(seen)
+        names, times = list(layers), list(layers.values())
+        return {
+            "raster": raster(times, names=names, sample=self.sample),
+            "times": spike_time_histogram(times, names=names),
+        }
+
+    def _of_trains(self, seen: dict[str, Any], label: Tensor) -> dict[str, Figure]:
+        from snn_temporal_plugins.viz import psp_traces, rate_histogram, train_raster
+
+        layers = without_repeat(seen)
+        names, spikes = list(layers), [train.spikes for train in layers.values()]
+        rates = [train.mean((0, 1), dtype=torch.float32) for train in spikes]
+        return {
+            "raster": train_raster(spikes, names=names, sample=self.sample),
+            "psp": psp_traces(seen["output"].psp, label),
+            "rates": rate_histogram(rates, names=names),
+        }

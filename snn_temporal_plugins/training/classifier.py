@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from snn_temporal_plugins.rules import get_rule
 from snn_temporal_plugins.training.batches import mixed_seed
 from snn_temporal_plugins.training.schedule import (
     one_cycle,
@@ -178,6 +179,25 @@ class Classifier(L.LightningModule, ABC):
 def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Drop the state that both hosts return beside the spikes."""
     return output if isinstance(output, Tensor) else output[0]
+
+
+def require_domain(rule: str, domain: str, module: str) -> None:
+    """Raise unless a rule learns on what a module works with.
+
+    Args:
+        rule: Name of the rule.
+        domain: "spike time" or "spike train".
+        module: Name of the module, for the message.
+
+    Raises:
+        ValueError: it learns on something else.
+    """
+    found = get_rule(rule).domain
+    if found != domain:
+        raise ValueError(
+            f"rule {rule!r} learns on {found}s, but {module} works with {domain}s; "
+            f"the other of TemporalClassifier and SpikeTrainClassifier takes it"
+        )
 
 
 def require_limits(hparams: Any, limits: dict[str, tuple[bool, str]]) -> None:

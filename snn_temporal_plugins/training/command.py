@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgre
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-from snn_temporal_plugins.training.data import TensorData
 from snn_temporal_plugins.training.classifier import Classifier
+from snn_temporal_plugins.training.data import TensorData
 from snn_temporal_plugins.training.module import TemporalClassifier
 
 _NOT_FOR_THE_USER = (
@@ -108,7 +108,7 @@ class TemporalCLI(LightningCLI):
                 f"predict writes one file, but runs on {self.trainer.world_size} "
                 f"devices: use --trainer.devices 1"
             )
-        batches = self.trainer.predict(**kwargs) or []
+        batches: list[Any] = self.trainer.predict(**kwargs) or []
         path = Path(self._get(self.config, "predictions"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:

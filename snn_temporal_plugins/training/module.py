@@ -21,6 +21,7 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    require_domain,
     require_limits,
 )
 from snn_temporal_plugins.training.penalties import silence_penalty, spikes_of
@@ -99,6 +100,7 @@ class TemporalClassifier(Classifier):
         own_module = isinstance(network, nn.Module)
         self.save_hyperparameters(ignore=["network"] if own_module else [])
         if isinstance(network, str):
+            require_domain(rule, "spike time", type(self).__name__)
             network = build_network(
                 network,
                 rule=rule,

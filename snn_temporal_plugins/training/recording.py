@@ -1,16 +1,36 @@
-"""Look at the spike times inside a network while Lightning runs it."""
+"""Look at the spikes inside a network while Lightning runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from snn_temporal_plugins.functional import train_to_times
+from snn_temporal_plugins.functional import psp_filter, train_to_times
+from snn_temporal_plugins.training.classifier import first
 from snn_temporal_plugins.training.module import TemporalClassifier
+from snn_temporal_plugins.training.spike_train import SpikeTrainClassifier
+
+T = TypeVar("T")
+Keep = Callable[[str, nn.Module, Any], None]
+
+
+class SpikeTrains(NamedTuple):
+    """What the neurons of a layer did in a window.
+
+    Attributes:
+        spikes: 0 or 1, `(time, batch, ...)`.
+        psp: Their postsynaptic potentials, `(time, batch, ...)`.
+        tau_syn: Synaptic time constant of these, in steps.
+    """
+
+    spikes: Tensor
+    psp: Tensor
+    tau_syn: float
 
 
 def spiking_layers(network: nn.Module) -> dict[str, nn.Module]:
@@ -20,18 +40,23 @@ def spiking_layers(network: nn.Module) -> dict[str, nn.Module]:
         network: The network; layers inside such a layer are not looked for.
 
     Returns:
-        Modules with the tensors `weight`, `(out, in, ...)`, and `v_th`, `(out,)`, in
-        the order in which they were registered.
+        Modules with `weight`, `(out, in, ...)`, and `v_th`, their own or of the layer
+        `core` which they wrap, in the order in which they were registered.
     """
 
     def visit(module: nn.Module) -> Iterator[nn.Module]:
-        if hasattr(module, "weight") and hasattr(module, "v_th"):
+        if hasattr(module, "weight") and _constant(module, "v_th") is not None:
             yield module
         else:
             for child in module.children():
                 yield from visit(child)
 
     return {f"layer{k}": layer for k, layer in enumerate(visit(network), start=1)}
+
+
+def _constant(layer: nn.Module, name: str) -> Any:
+    """A constant of a layer; one in a host may leave it to the layer it wraps."""
+    return getattr(layer, name, getattr(getattr(layer, "core", None), name, None))
 
 
 @contextmanager
@@ -45,55 +70,145 @@ def record_spike_times(classifier: TemporalClassifier) -> Iterator[dict[str, Ten
         Spike times by name, `(batch, ...)`, `inf` where silent, in the unit of time of
         the classifier: `input`, each layer of `spiking_layers`, and `output`, in the
         order in which they arise. Each forward pass replaces them.
+
+    Raises:
+        TypeError: If the module works with spike trains.
     """
+    _require("record_spike_times", classifier, TemporalClassifier)
     times: dict[str, Tensor] = {}
     num_steps = classifier.hparams["num_steps"]
 
-    def keep(name: str, output: Any) -> None:
-        value = output if isinstance(output, Tensor) else output[0]
+    def keep(name: str, layer: nn.Module, output: Any) -> None:
+        value = first(output)
         if num_steps is not None:
             value = train_to_times(value) * (classifier.hparams["t_max"] / num_steps)
         times[name] = value.detach()
 
-    def keep_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        times.clear()
-        keep("input", inputs[0])
-
-    def keep_output_as(name: str) -> Any:
-        return lambda _module, _inputs, output: keep(name, output)
-
-    with ExitStack() as hooks:
-        hooks.enter_context(classifier.network.register_forward_pre_hook(keep_input))
-        for name, layer in spiking_layers(classifier.network).items():
-            hooks.enter_context(layer.register_forward_hook(keep_output_as(name)))
-        # not of the classifier itself, through whose call DDP sends each step
-        hooks.enter_context(
-            classifier.network.register_forward_hook(keep_output_as("output"))
-        )
+    with _hooks(classifier.network, times.clear, keep):
         yield times
 
 
+@contextmanager
+def record_spike_trains(
+    classifier: SpikeTrainClassifier,
+) -> Iterator[dict[str, SpikeTrains]]:
+    """Keep the spike trains of the last forward pass while the context is open.
+
+    Args:
+        classifier: The module whose network is looked at.
+
+    Yields:
+        Spikes and PSPs by name: `input` where that is spikes, each layer of
+        `spiking_layers`, and `output`, in the order in which they arise. Each forward
+        pass replaces them.
+
+    Raises:
+        TypeError: If the module works with spike times.
+    """
+    _require("record_spike_trains", classifier, SpikeTrainClassifier)
+    trains: dict[str, SpikeTrains] = {}
+
+    def keep(name: str, layer: nn.Module, output: Any) -> None:
+        if name == "input" and classifier.hparams["num_steps"] is not None:
+            return  # images
+        value = first(output).detach()
+        tau_syn = _constant(layer, "tau_syn") or classifier.hparams["tau_syn"]
+        # A layer in a host gives its spikes, one of the core their PSPs. Where a PSP is
+        # 0 and 1 throughout, it equals the spikes: no neuron fired, or tau_syn is 1.
+        if ((value == 0) | (value == 1)).all():
+            trains[name] = SpikeTrains(value, psp_filter(value, tau_syn), tau_syn)
+        elif name != "input":
+            trains[name] = SpikeTrains(spikes_of(value, tau_syn), value, tau_syn)
+
+    with _hooks(classifier.network, trains.clear, keep):
+        yield trains
+
+
+def without_repeat(seen: Mapping[str, T]) -> dict[str, T]:
+    """Leave `output` out where it is the last layer, or follows from it.
+
+    Args:
+        seen: What was recorded.
+
+    Returns:
+        What pictures show one below the other.
+    """
+    layers = any(name.startswith("layer") for name in seen)
+    return {name: of for name, of in seen.items() if name != "output" or not layers}
+
+
+def spikes_of(psp: Tensor, tau_syn: float) -> Tensor:
+    """Return the spikes whose postsynaptic potentials these are: `psp_filter` undone.
+
+        s[t] = a[t-1] + tau_syn (a[t] - a[t-1]),   a[-1] = 0
+
+    Args:
+        psp: Potentials of single neurons, `(time, batch, ...)`.
+        tau_syn: Synaptic time constant, in steps.
+
+    Returns:
+        0 or 1, the shape of `psp`: rounded, since s is exact up to rounding errors.
+    """
+    before = torch.cat([torch.zeros_like(psp[:1]), psp[:-1]])
+    return (before + tau_syn * (psp - before) > 0.5).to(psp.dtype)
+
+
+@contextmanager
+def _hooks(network: nn.Module, begin: Callable[[], None], keep: Keep) -> Iterator[None]:
+    """Call `begin`, then `keep` with what goes in, through and out of a network."""
+
+    def keep_input(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        begin()
+        keep("input", module, inputs[0])
+
+    def keep_output_as(name: str) -> Any:
+        return lambda module, _inputs, output: keep(name, module, output)
+
+    with ExitStack() as hooks:
+        hooks.enter_context(network.register_forward_pre_hook(keep_input))
+        for name, layer in spiking_layers(network).items():
+            hooks.enter_context(layer.register_forward_hook(keep_output_as(name)))
+        # not of the classifier itself, through whose call DDP sends each step
+        hooks.enter_context(network.register_forward_hook(keep_output_as("output")))
+        yield
+
+
+def _require(name: str, module: object, kind: type) -> None:
+    if not isinstance(module, kind):
+        raise TypeError(
+            f"{name} works with {kind.__name__}, got {type(module).__name__}"
+        )
+
+
 class Recording(Callback):
-    """Base of the callbacks that look at spike times while a loop runs."""
+    """Base of the callbacks that look at spikes while a loop runs."""
 
     def __init__(self) -> None:
-        self.times: dict[str, Tensor] = {}
+        self.seen: dict[str, Any] = {}
         self._hooks = ExitStack()
 
     def start(self, classifier: LightningModule) -> None:
-        """Begin to keep the spike times of each forward pass in `times`."""
-        if not isinstance(classifier, TemporalClassifier):
+        """Begin to keep the spikes of each forward pass in `seen`.
+
+        Spike times of a `TemporalClassifier`, spike trains of a `SpikeTrainClassifier`.
+        """
+        recording: AbstractContextManager[dict[str, Any]]
+        if isinstance(classifier, TemporalClassifier):
+            recording = record_spike_times(classifier)
+        elif isinstance(classifier, SpikeTrainClassifier):
+            recording = record_spike_trains(classifier)
+        else:
             raise TypeError(
-                f"{type(self).__name__} works with TemporalClassifier, "
-                f"got {type(classifier).__name__}"
+                f"{type(self).__name__} works with TemporalClassifier and "
+                f"SpikeTrainClassifier, got {type(classifier).__name__}"
             )
         self.stop()
-        self.times = self._hooks.enter_context(record_spike_times(classifier))
+        self.seen = self._hooks.enter_context(recording)
 
     def stop(self) -> None:
         """Take the hooks out of the network again."""
         self._hooks.close()
-        self.times = {}
+        self.seen = {}
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -9,6 +9,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from snn_temporal_plugins.training.module import TemporalClassifier
 from snn_temporal_plugins.training.recording import Recording, spiking_layers
 
 
@@ -38,6 +39,16 @@ class DeadNeuronRevival(Recording):
         self._fired: dict[str, Tensor] = {}  # in this epoch, per neuron
         self._silent_epochs: dict[str, Tensor] = {}  # in a row, per neuron
 
+    def start(self, classifier: LightningModule) -> None:
+        """Begin to look."""
+        if not isinstance(classifier, TemporalClassifier):
+            raise TypeError(
+                f"DeadNeuronRevival works with TemporalClassifier, got "
+                f"{type(classifier).__name__}. On spike trains leave it out: there "
+                f"silent neurons learn by the surrogate"
+            )
+        super().start(classifier)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what was counted."""
         return {"fired": dict(self._fired), "silent_epochs": dict(self._silent_epochs)}
@@ -64,7 +75,7 @@ class DeadNeuronRevival(Recording):
         batch_idx: int,
     ) -> None:
         """Note who fired."""
-        for name, times in self.times.items():
+        for name, times in self.seen.items():
             if name.startswith("layer"):
                 fired = (times < math.inf).transpose(0, 1).flatten(1).any(1)
                 if name in self._fired:

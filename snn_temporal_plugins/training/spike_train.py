@@ -17,13 +17,16 @@ from snn_temporal_plugins.functional import (
     softmax_loss,
     summed_psp_class,
 )
+from snn_temporal_plugins.functional.lif import require_spikes
 from snn_temporal_plugins.neurons import build_network
 from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    require_domain,
     require_limits,
 )
+from snn_temporal_plugins.training.normalise import normalised, require_mean_and_std
 
 Loss = Literal["kernel", "count", "softmax"]
 
@@ -117,7 +120,9 @@ class SpikeTrainClassifier(Classifier):
         super().__init__()
         own_module = isinstance(network, nn.Module)
         self.save_hyperparameters(ignore=["network"] if own_module else [])
+        _check(self.hparams, own_module)
         if isinstance(network, str):
+            require_domain(rule, "spike train", type(self).__name__)
             network = build_network(
                 network,
                 rule=rule,
@@ -129,7 +134,6 @@ class SpikeTrainClassifier(Classifier):
                 conv_weight_scale=conv_weight_scale,
                 rule_options=rule_options,
             )
-        _check(self.hparams)
         self.hold(network)
         self.summed_loss = loss != "softmax"
 
@@ -144,32 +148,24 @@ class SpikeTrainClassifier(Classifier):
             PSPs, shape `(time, batch, classes)`.
 
         Raises:
-            ValueError: If the network's output has another shape.
+            ValueError: If the network's output has another shape, or holds other
+                values than 0 and 1 where it should be spikes.
         """
         self.forget()
-        x = self._normalised(x)
+        batch = len(x)
+        x = normalised(x, self.hparams["mean"], self.hparams["std"])
         if self.hparams["num_steps"] is None:
             x = x.transpose(0, 1)
         psp = first(self.network(x))
-        if psp.dim() != 3:
+        if psp.dim() != 3 or psp.shape[1] != batch:
             raise ValueError(
                 f"the network gave an output of shape {tuple(psp.shape)}, expected "
-                f"(time, batch, classes)"
+                f"(time, {batch}, classes)"
             )
         if self.hparams["output"] == "spikes":
+            require_spikes(psp, "the network's output")
             psp = psp_filter(psp, self.hparams["tau_syn"])
         return psp
-
-    def _normalised(self, x: Tensor) -> Tensor:
-        mean, std = self.hparams["mean"], self.hparams["std"]
-        if isinstance(mean, Sequence) or isinstance(std, Sequence):
-            mean, std = (  # one value per channel of (batch, channel, H, W)
-                torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1, 1)
-                for value in (mean, std)
-            )
-        elif mean == 0 and std == 1:
-            return x
-        return (x - mean) / std
 
     def loss(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the loss of the output PSPs.
@@ -225,25 +221,28 @@ class SpikeTrainClassifier(Classifier):
             gradient_clip_algorithm=gradient_clip_algorithm or "norm",
         )
 
-    @torch.no_grad()
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Keep the weights within +-`max_weight`."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step, and keep the weights within +-`max_weight`.
+
+        Here and not when the batch ends: there callbacks come first, and would save
+        weights that are not clamped yet.
+        """
+        super().optimizer_step(*args, **kwargs)
         bound = self.hparams["max_weight"]
         if bound is None:
             return
-        for name, parameter in self.network.named_parameters():
-            if name.endswith("weight"):
-                parameter.clamp_(-bound, bound)
+        with torch.no_grad():
+            for name, parameter in self.network.named_parameters():
+                if name.endswith("weight"):
+                    parameter.clamp_(-bound, bound)
 
 
-def _check(hparams: Any) -> None:
+def _check(hparams: Any, own_module: bool) -> None:
     def above_0(name: str) -> tuple[bool, str]:
         value = hparams[name]
         return value is None or 0 < value < math.inf, "above 0, or null for none"
 
-    stds = hparams["std"]
-    stds = stds if isinstance(stds, Sequence) else [stds]
-    warmup = hparams["warmup"]
+    warmup, output = hparams["warmup"], hparams["output"]
     require_limits(
         hparams,
         {
@@ -255,11 +254,14 @@ def _check(hparams: Any) -> None:
             ),
             "max_norm": above_0("max_norm"),
             "max_weight": above_0("max_weight"),
-            "std": (all(std > 0 for std in stds), "above 0"),
             "loss": (
                 hparams["loss"] in ("kernel", "count", "softmax"),
                 "'kernel', 'count' or 'softmax'",
             ),
-            "output": (hparams["output"] in ("psp", "spikes"), "'psp' or 'spikes'"),
+            "output": (
+                output == "psp" or (output == "spikes" and own_module),
+                "'psp', or 'spikes' for a module of your own",
+            ),
         },
     )
+    require_mean_and_std(hparams["mean"], hparams["std"])

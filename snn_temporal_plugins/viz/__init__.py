@@ -1,4 +1,4 @@
-"""Pictures of spike times and the HTML report; the extra ``viz`` draws them.
+"""Pictures of spikes and the HTML report; the extra ``viz`` draws them.
 
 Importing this room needs torch alone: matplotlib and jinja2 are loaded by the first
 picture or report, and their absence is an `ImportError` that names the pip command.
@@ -16,10 +16,14 @@ from snn_temporal_plugins.viz.pictures import (
 )
 from snn_temporal_plugins.viz.render import save_picture
 from snn_temporal_plugins.viz.report import write_report
+from snn_temporal_plugins.viz.trains import psp_traces, rate_histogram, train_raster
 
 __all__ = [
     "raster",
     "spike_time_histogram",
+    "train_raster",
+    "psp_traces",
+    "rate_histogram",
     "learning_curve",
     "accuracy_against_latency",
     "confusion",

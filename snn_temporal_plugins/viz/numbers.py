@@ -40,14 +40,7 @@ def flat_layers(
         ValueError: no layer, another number of names than layers, a tensor without a
             neuron dimension, or a NaN.
     """
-    if len(layer_times) == 0:
-        raise ValueError("no layer to draw: pass at least one tensor of spike times")
-    if names is None:
-        names = [f"layer {i + 1}" for i in range(len(layer_times))]
-    if len(names) != len(layer_times):
-        raise ValueError(
-            f"{len(names)} names for {len(layer_times)} layers: give one name per layer"
-        )
+    names = layer_names(layer_times, names)
     layers = []
     for name, times in zip(names, layer_times, strict=True):
         if times.dim() < 2:
@@ -60,6 +53,23 @@ def flat_layers(
             flat = flat.masked_fill(flat > t_max, math.inf)
         layers.append(Layer(name, flat))
     return layers
+
+
+def layer_names(layers: Sequence[Tensor], names: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of layers, made up where there are none.
+
+    Raises:
+        ValueError: no layer, or another number of names than layers.
+    """
+    if len(layers) == 0:
+        raise ValueError("no layer to draw: pass at least one tensor")
+    if names is None:
+        return [f"layer {i + 1}" for i in range(len(layers))]
+    if len(names) != len(layers):
+        raise ValueError(
+            f"{len(names)} names for {len(layers)} layers: give one name per layer"
+        )
+    return names
 
 
 def time_range(layers: Sequence[Layer], t_max: float | None) -> tuple[float, float]:

@@ -19,11 +19,11 @@ from snn_temporal_plugins.viz.numbers import (
     latency_curve,
     time_range,
 )
+from snn_temporal_plugins.viz.panels import neuron_dots, stacked_panels
 from snn_temporal_plugins.viz.style import (
     BLUE,
     INK,
     MUTED,
-    SERIES,
     SURFACE,
     head,
     house_style,
@@ -174,18 +174,10 @@ def accuracy_against_latency(spike_time: Tensor, target: Tensor) -> Figure:
 def _panels(
     figure: Figure, layers: Sequence[Layer], span: tuple[float, float]
 ) -> Iterator[tuple[Axes, Layer, str]]:
-    # Large layers get more room, but not in proportion: 10 outputs matter as much.
-    room = [1 + math.log10(1 + layer.spike_time.shape[1]) / 2 for layer in layers]
-    figure.set_figheight(0.7 + 0.7 * sum(room))
-    column = figure.subplots(
-        len(layers), 1, sharex=True, squeeze=False, height_ratios=room
-    )[:, 0]
-    margin = 0.025 * (span[1] - span[0])
-    column[-1].set_xlim(span[0] - margin, span[1] + margin)
-    column[-1].set_xlabel(_TIME_LABEL)
-    for i, (axes, layer) in enumerate(zip(column, layers, strict=True)):
-        yield axes, layer, SERIES[i % len(SERIES)]
-    figure.align_ylabels()
+    sizes = [layer.spike_time.shape[1] for layer in layers]
+    panels = stacked_panels(figure, sizes, span, _TIME_LABEL)
+    for layer, (axes, colour) in zip(layers, panels, strict=True):
+        yield axes, layer, colour
 
 
 def _draw_dots(axes: Axes, layer: Layer, colour: str) -> None:
@@ -194,17 +186,7 @@ def _draw_dots(axes: Axes, layer: Layer, colour: str) -> None:
     neurons = spikes.nonzero().flatten()
     size = len(times)
     head(axes, layer.name, f"{size - len(neurons):,} of {size:,} silent")
-    axes.plot(
-        times[spikes].tolist(), neurons.tolist(), linestyle="none", marker="o",
-        markersize=min(5.0, max(1.8, 60 / max(size, 1) ** 0.5)),
-        markeredgewidth=0, color=colour, alpha=0.8,
-        # Beyond this a drawing of single dots is heavier than its picture.
-        rasterized=len(neurons) > 2000,
-    )  # fmt: skip
-    axes.set(ylabel="neuron", ylim=(-0.5 - 0.02 * size, 1.02 * max(size, 1) - 0.5))
-    axes.locator_params(axis="y", integer=True, nbins=4, min_n_ticks=1)
-    if len(neurons) == 0:
-        say(axes, "no neuron spiked")
+    neuron_dots(axes, times[spikes].tolist(), neurons.tolist(), size, colour)
 
 
 def _draw_bars(

@@ -1,5 +1,6 @@
 """register(), unregister() and the context manager, in both hosts."""
 
+import sys
 import warnings
 
 import norse.torch as nt
@@ -17,9 +18,10 @@ with warnings.catch_warnings():
     from snntorch import backprop
 
 T, DT = 16, 0.125
+NORSE = [module for name, module in sys.modules.items() if name.startswith("norse.")]
 HOSTS = [
-    (tsnn, [snn, utils, export_nir], ["ReLPSP", "ReLPSPLinear", "ReLPSPConv2d"]),
-    (tnorse, [nt], ["ReLPSP", "ReLPSPCell", "ReLPSPParameters", "ReLPSPLinear"]),
+    (tsnn, [snn, utils, export_nir, snn.surrogate], ["ReLPSP", "LIFLinear"]),
+    (tnorse, [nt, *NORSE], ["ReLPSP", "LIFWindowParameters", "LIFLinear", "PSPFilter"]),
 ]
 
 

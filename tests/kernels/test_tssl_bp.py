@@ -144,10 +144,10 @@ def test_strided_inputs(dtype):
 @pytest.mark.parametrize("body", [lif_window, _forward_reference])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_current_that_is_not_finite(body, value, dtype):
+def test_a_value_that_is_not_finite(body, value, dtype):
     current, v, psp = problem(4, 700, dtype=dtype)
     current[2, 600] = value
-    with pytest.raises(ValueError, match="current holds NaN or inf"):
+    with pytest.raises(ValueError, match="current or state holds NaN or inf"):
         body(current, v, psp, *DYNAMICS)
 
 

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from snn_temporal_plugins import RULES
 from snn_temporal_plugins.functional.lif import psp_filter
 from snn_temporal_plugins.functional.train_loss import kernel_loss
 from snn_temporal_plugins.neurons import (
@@ -141,6 +140,7 @@ def test_direct_encoding_is_the_filter_on_the_repeated_image(kind, sizes, shape,
     direct = kind(*sizes, num_steps=steps, **options)
     plain = kind(*sizes, **options)
     plain.load_state_dict(direct.state_dict())
+    assert direct(rand(0, *shape)).shape[:2] == (steps, 0)
     image = (rand(3, *shape) * 2).requires_grad_()
     repeated = image.expand(steps, *image.shape)
     out = plain(PSPFilter(2.5)(repeated))
@@ -205,7 +205,7 @@ def test_network_compiles_in_one_graph():
 
 def test_network_is_made_of_plain_modules():
     network = build_network("32C5-P2-64C5-P2-1024-10", rule="tssl_bp", num_steps=3)
-    assert isinstance(network, nn.Sequential) and RULES["tssl_bp"].name == "tssl_bp"
+    assert isinstance(network, nn.Sequential)
     assert network(torch.rand(2, 1, 28, 28)).shape == (3, 2, 10)
 
 
@@ -232,16 +232,11 @@ STEPS = torch.rand(5, 2, 3)
         (lambda: LIFLinear(3, 3)(STEPS[0, 0]), ValueError, r"\(time, batch, ...\)"),
         (lambda: LIFLinear(3, 3)(STEPS[:0]), ValueError, "at least one step"),
         (lambda: LIFLinear(3, 3)(STEPS.long()), TypeError, "psp is torch.int64"),
-        (lambda: LIFLinear(3, 3)(STEPS.double()), TypeError, "float64.*float32"),
         (lambda: LIFLinear(3, 3, num_steps=2)(STEPS), ValueError, r"\(batch, 3\)"),
-        (lambda: LIFLinear(3, 3, num_steps=2)(STEPS[0].long()), TypeError, "int64"),
+        (lambda: LIFLinear(3, 3, num_steps=2)(STEPS[0].byte()), TypeError, "uint8"),
         (lambda: LIFLinear(3, 3)(STEPS / 0), ValueError, "NaN or inf"),
         (lambda: LIFConv2d(1, 1, 3, stride=0), ValueError, "stride is 0"),
         (lambda: LIFConv2d(3, 1, 3)(STEPS), ValueError, r"\(batch, 3, height, width\)"),
-        (
-            lambda: LIFConv2d(2, 1, 5)(torch.rand(5, 2, 2, 4, 9)),
-            *(ValueError, "smaller than the kernel"),
-        ),
     ],
 )
 def test_bad_arguments(call, error, message):

@@ -83,7 +83,6 @@ STEPS = torch.rand(5, 2, 3)
         (lambda: PSPDropout(1.0), ValueError, "p is 1.0"),
         (lambda: PSPFilter(0.0), ValueError, "tau_syn is 0.0"),
         (lambda: PSPFilter()(STEPS.bool()), TypeError, "x is torch.bool"),
-        (lambda: TimeFlatten()(STEPS[0, 0]), ValueError, r"(time, batch, ...)"),
     ],
 )
 def test_bad_arguments(call, error, message):

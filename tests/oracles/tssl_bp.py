@@ -1,6 +1,6 @@
 """TSSL-BP, literally: one neuron, and one pair of time steps, at a time.
 
-Where the kernel runs one recursion backwards in time, this file writes the sums out: the
+Where the kernel runs one recursion back in time, this file writes the sums out: the
 error A as a sum over all later steps, and the intra-neuron dependency as a walk from
 spike to spike. Arrays are float64 and time first, (time, ...).
 """
