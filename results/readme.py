@@ -9,10 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-NAMES = {
-    "mnist": "MNIST 784-400-10",
-    "fashion_mnist": "Fashion-MNIST 784-1000-10",
-    "yin_yang": "Yin-Yang 4-120-3",
+STDBP = {
+    "mnist_stdbp": "MNIST 784-400-10",
+    "yin_yang_stdbp": "Yin-Yang 4-120-3",
+    "fashion_mnist_stdbp": "Fashion-MNIST 784-1000-10",
+}
+TSSL_BP = {
+    "fashion_mnist_tssl_bp": ("Fashion-MNIST 784-400-400-10, T = 5", "89.75 ± 0.03 %"),
+    "mnist_cnn_tssl_bp": ("MNIST 15C5-P2-40C5-P2-300-10, T = 5", "99.50 ± 0.02 %"),
+    "nmnist_tssl_bp": ("N-MNIST-small 1000/100, 12C5-P2-64C5-P2-10, T = 30", "–"),
 }
 
 
@@ -26,27 +31,42 @@ def spread(summary: dict) -> str:
     return f"{summary['mean']:.2f} ± {summary['sd']:.2f} %"
 
 
+def minutes(entry: dict) -> str:
+    """Mean wall time of a fit."""
+    times = [seed["fit_seconds"] for seed in entry["seeds"]]
+    seconds = [int(time) for time in times if time != "unknown"]
+    return f"{sum(seconds) / len(seconds) / 60:.1f} min" if seconds else "–"
+
+
 def results() -> str:
     """One row per trained network."""
+    table = read("results/accuracy.json")
     lines = [
-        "| network | test accuracy | integers (6 bits, 256 ticks) | fit | command |",
-        "|---|---|---|---|---|",
+        "| STDBP: spike times | test accuracy | integers (6 bits, 256 ticks) | fit |",
+        "|---|---|---|---|",
     ]
-    for row, entry in read("results/stdbp.json").items():
-        times = [s["fit_seconds"] for s in entry["seeds"]]
-        seconds = [int(time) for time in times if time != "unknown"]
-        minutes = f"{sum(seconds) / len(seconds) / 60:.1f} min" if seconds else "–"
-        summary = entry["summary"]
+    for row, name in STDBP.items():
+        summary = table[row]["summary"]
         lines.append(
-            f"| {NAMES[row]} | **{spread(summary['accuracy, float'])}** "
-            f"| {spread(summary['accuracy, integer emulator'])} | {minutes} "
-            f"| `python results/stdbp.py --rows {row}` |"
+            f"| {name} | **{spread(summary['accuracy, float'])}** "
+            f"| {spread(summary['accuracy, integer emulator'])} "
+            f"| {minutes(table[row])} |"
         )
-    count = {len(entry["seeds"]) for entry in read("results/stdbp.json").values()}
     lines += [
         "",
-        f"Mean ± standard deviation of {max(count)} seeds, STDBP, exact single spikes, "
-        "one core; epochs and settings are in `examples/configs/`.",
+        "| TSSL-BP: spike trains | test accuracy | the authors' | fit |",
+        "|---|---|---|---|",
+    ]
+    for row, (name, authors) in TSSL_BP.items():
+        accuracy = spread(table[row]["summary"]["accuracy, float"])
+        lines.append(f"| {name} | **{accuracy}** | {authors} | {minutes(table[row])} |")
+    count = {len(entry["seeds"]) for entry in table.values()}
+    lines += [
+        "",
+        f"Mean ± standard deviation of {max(count)} seeds, one core: `python "
+        "results/train.py --rows ROW`, ROW being a file in `examples/configs/`: "
+        + ", ".join(f"`{row}`" for row in (*STDBP, *TSSL_BP))
+        + ".",
     ]
     return "\n".join(lines)
 
@@ -72,8 +92,42 @@ def speed() -> str:
         f"{epoch['ours_s']:.1f} s, {epoch['ratio']:.2f}x the ReLU MLP's in the same "
         f"harness ({epoch['lowest']:.2f} to {epoch['highest']:.2f}). "
         "Commands: `python benchmarks/step.py`, `python benchmarks/epoch.py`.",
+        "",
+        *spike_trains(),
     ]
     return "\n".join(lines)
+
+
+def spike_trains() -> list[str]:
+    """TSSL-BP against loops over time and against the bare matrix products."""
+    table = read("benchmarks/results/spike_trains.json")
+    inputs = {
+        "image": "images",
+        "spikes": "spike trains",
+        "currents": "400 neurons, no synapses",
+    }
+    lines = [
+        f"| TSSL-BP step of 784-400-400-10, T = {table['steps']} | input | ratio |",
+        "|---|---|---|",
+    ]
+    for row in table["rows"]:
+        name = row["name"].removeprefix("neurons alone, ")
+        name = f"{name} / **ours**" if name != "bare matmuls" else f"**ours** / {name}"
+        lines.append(
+            f"| {name} | {inputs[row['input']]} | {row['ratio']:.2f}x "
+            f"({row['p10']:.2f} to {row['p90']:.2f}) |"
+        )
+    growth = table["growth"]
+    ends = growth["steps"][0], growth["steps"][-1]
+    lines += [
+        "",
+        f"From T = {ends[0]} to {ends[1]} time grows with T to the power of "
+        f"{growth['time_exponent']:.2f} ({growth['ms'][0]:.0f} to "
+        f"{growth['ms'][-1]:.0f} ms), memory of {growth['memory_exponent']:.2f} "
+        f"({growth['mib'][0]:.0f} to {growth['mib'][-1]:.0f} MiB). "
+        "Command: `python benchmarks/spike_trains.py`.",
+    ]
+    return lines
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "export": Command(
         "write a trained network as a ttfs-bundle or a NIR file",
-        "snn_temporal_plugins.commands:run_export",
+        "snn_temporal_plugins.commands.export:run",
     ),
     "emulate": Command(
         "check a ttfs-bundle and run it on images, bit by bit",
@@ -46,7 +46,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "report": Command(
         "measure a checkpoint as float, integers and NIR; write pictures and a page",
-        "snn_temporal_plugins.commands:run_report",
+        "snn_temporal_plugins.commands.report:run",
     ),
 }
 

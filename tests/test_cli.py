@@ -1,6 +1,7 @@
 """The command line: in this process where that is enough, else as a user runs it."""
 
 import csv
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 import yaml
 
 from snn_temporal_plugins import cli
-from snn_temporal_plugins.training import TemporalClassifier
+from snn_temporal_plugins.training import SpikeTrainClassifier, TemporalClassifier
 from snn_temporal_plugins.training.command import with_settings_of_run
 
 CONFIGS = Path(__file__).parents[1] / "examples" / "configs"
@@ -76,6 +77,21 @@ def test_help_of_a_model_explains_its_settings(capsys, model, words):
     text = " ".join(capsys.readouterr().out.split())
     assert "Architecture such as" in text
     assert words in text
+
+
+@pytest.mark.parametrize("config", [True, False])
+def test_another_model_begins_with_its_own_defaults(config, tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    settings = {"class_path": "SpikeTrainClassifier", "init_args": {"network": "64-10"}}
+    path.write_text(yaml.safe_dump({"model": settings, "data": "Digits"}))
+    short = ["--model", "SpikeTrainClassifier", "--model.network", "64-10"]
+    named = ["-c", str(path)] if config else [*short, "--data", "Digits"]
+    with pytest.raises(SystemExit):
+        cli.main(["fit", *named, "--print_config"])
+    model = yaml.safe_load(capsys.readouterr().out)["model"]
+    parameters = inspect.signature(SpikeTrainClassifier).parameters
+    defaults = {name: p.default for name, p in parameters.items() if name != "network"}
+    assert model["init_args"] == {"network": "64-10", **defaults}
 
 
 def test_help_of_a_data_module(capsys):

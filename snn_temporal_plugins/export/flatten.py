@@ -117,9 +117,9 @@ def _add(walk: _Walk, name: str, module: nn.Module) -> None:
     if isinstance(getattr(module, "core", module), _SPIKE_TRAIN):
         raise ExportError(
             ExportCode.SPIKE_TRAIN,
-            f"{label} belongs to a network on spike trains, whose neurons leak and fire "
-            "many times; a bundle holds neurons that have no leak and fire at most "
-            "once. Write NIR instead: write_nir(network, path)",
+            f"{label} works on spike trains: its neurons leak and fire many times, "
+            "and a bundle holds neurons that do not leak and fire at most once. Write "
+            "NIR instead: write_nir(network, path)",
         )
     if vanishes(module):
         return

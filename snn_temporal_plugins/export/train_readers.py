@@ -90,7 +90,7 @@ def _trains(
     wanted = tuple(int(n) for n in graph.nodes["input"].input_type["input"])
     num_steps = graph.metadata.get("num_steps")
     axes = ("time", "batch") if num_steps is None else ("batch",)
-    train = torch.as_tensor(np.asarray(x, dtype=np.float32))
+    train = torch.from_numpy(np.asarray(x).astype(np.float32))  # a copy, writable
     if train.shape[len(axes) :] != wanted:
         raise ExportError(
             ExportCode.INPUT_SHAPE,
@@ -112,8 +112,9 @@ def _trains(
 def output_spikes(network: nn.Module, x: ArrayLike) -> NDArray[np.float32]:
     """Spikes of the last layer of a network of LIF layers, `(time, batch, ...)`."""
     network = copy.deepcopy(network).eval()  # without dropout
-    weight = next(network.parameters())
-    output = network(torch.as_tensor(x, dtype=weight.dtype, device=weight.device))
+    output = network(
+        torch.from_numpy(np.asarray(x).copy()).to(next(network.parameters()))
+    )
     if isinstance(output, tuple):  # with the host's state or PSPs behind
         output = output[0]
     tau = output_filter(network)

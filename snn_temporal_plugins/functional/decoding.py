@@ -1,4 +1,4 @@
-"""From output spike times to a decision. Silence and ties never count as right."""
+"""From the output neurons to a decision. Silence never counts as right."""
 
 import math
 
@@ -50,22 +50,20 @@ def summed_psp_class(psp: Tensor) -> Tensor:
         psp: Output PSPs, (time, batch, class).
 
     Returns:
-        Class index, or -1 where all outputs stayed silent or the largest sum is tied,
-        (batch,), int64.
+        Class index, the first one if the largest sum is tied, or -1 where all outputs
+        stayed silent, (batch,), int64.
 
     Raises:
         ValueError: psp is not (time, batch, class) with at least one class.
 
     Reference:
-        Zhang and Li, NeurIPS 2020 (TSSL-BP), released code, where a tie goes to the
-        first class.
+        Zhang and Li, NeurIPS 2020 (TSSL-BP), released code, which takes silence for
+        class 0. Equal trains of spikes tie exactly and are not rare in 5 steps.
     """
     if psp.dim() != 3 or psp.shape[2] == 0:
         raise ValueError(
             f"psp has shape {tuple(psp.shape)}; it must be (time, batch, class) with "
             "at least one class."
         )
-    total = psp.sum(0)
-    largest, winner = total.max(1)
-    tied = (total == largest[:, None]).sum(1) > 1
-    return torch.where(~tied & (largest > 0), winner, -1)
+    largest, winner = psp.sum(0).max(1)
+    return torch.where(largest > 0, winner, -1)

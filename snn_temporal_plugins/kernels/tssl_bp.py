@@ -21,6 +21,8 @@ the recursion does the same in O(T).
 Source: Zhang and Li, NeurIPS 2020, in the form of their released code.
 """
 
+from functools import partial
+
 import numba
 import numpy as np
 import torch
@@ -337,8 +339,9 @@ def _(grad_psp, grad_spikes, psp, u, v, *scalars):
     )
     real = us.dtype.type
     typed = [x if isinstance(x, bool) else real(x) for x in scalars]
-    arrays = (grad_psp, grad_spikes, psp, us, v, *typed, out)
-    split(lambda a, b: _backward(*arrays, a, b), us.shape[1], us.size * _COST)
+    # mypy takes the compiled function for a method without arguments
+    body = partial(_backward, grad_psp, grad_spikes, psp, us, v, *typed, out)  # type: ignore[call-arg]
+    split(body, us.shape[1], us.size * _COST)
     return grad
 
 

@@ -125,7 +125,7 @@ class _LIF(nn.Module):
         encoding = "" if self.num_steps is None else f"num_steps={self.num_steps}, "
         return (
             f"{encoding}tau_mem={self.tau_mem}, tau_syn={self.tau_syn}, "
-            f"v_th={self.v_th}, rule={self.rule!r}"
+            f"v_th={self.v_th}, reset={self.reset!r}, rule={self.rule!r}"
         )
 
 

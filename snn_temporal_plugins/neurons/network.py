@@ -42,6 +42,7 @@ def build_network(
     num_steps: int | None = 5,
     tau_mem: float = 5.0,
     tau_syn: float = 3.0,
+    reset: str = "hard",
     conv_weight_scale: float = 1.0,
     rule_options: Mapping[str, Any] | None = None,
 ) -> nn.Sequential:
@@ -68,6 +69,7 @@ def build_network(
             current; None: the input already is a train of spikes.
         tau_mem: Spike trains: membrane time constant, in steps.
         tau_syn: Spike trains: synaptic time constant, in steps.
+        reset: Spike trains: "hard" or "soft".
         conv_weight_scale: Spike trains: factor of the convolutions' initial weights.
         rule_options: Spike trains: further options of the rule, such as `decision`.
 
@@ -94,6 +96,7 @@ def build_network(
             "tau_mem": tau_mem,
             "tau_syn": tau_syn,
             "v_th": v_th,
+            "reset": reset,
             "rule": rule,
             "rule_options": rule_options,
         }

@@ -10,11 +10,16 @@ except ImportError as error:
 
 from snn_temporal_plugins.training.batches import TensorBatches
 from snn_temporal_plugins.training.callbacks import SpikePictures, SpikeStatistics
+from snn_temporal_plugins.training.cifar10 import CIFAR10
 from snn_temporal_plugins.training.data import Digits
 from snn_temporal_plugins.training.mnist import MNIST, FashionMNIST
 from snn_temporal_plugins.training.module import Prediction, TemporalClassifier
 from snn_temporal_plugins.training.nmnist import NMNIST
-from snn_temporal_plugins.training.recording import record_spike_times
+from snn_temporal_plugins.training.recording import (
+    SpikeTrains,
+    record_spike_times,
+    record_spike_trains,
+)
 from snn_temporal_plugins.training.revival import DeadNeuronRevival
 from snn_temporal_plugins.training.spike_train import (
     SpikeTrainClassifier,
@@ -32,9 +37,12 @@ __all__ = [
     "MNIST",
     "FashionMNIST",
     "NMNIST",
+    "CIFAR10",
     "TensorBatches",
     "SpikeStatistics",
     "DeadNeuronRevival",
     "SpikePictures",
     "record_spike_times",
+    "record_spike_trains",
+    "SpikeTrains",
 ]

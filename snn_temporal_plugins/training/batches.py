@@ -36,23 +36,26 @@ def mixed_seed(*keys: int) -> int:
 def shift_images(images: Tensor, offset: Tensor) -> Tensor:
     """Move each image by its own whole number of pixels; what enters is zero.
 
+    The same as a random crop of the image padded with zeros.
+
     Args:
-        images: Images, shape `(batch, height, width)`, any dtype.
+        images: Images, shape `(batch, height, width)` or `(batch, channel, height,
+            width)`, any dtype.
         offset: Moves down and to the right in pixels, integers of shape `(batch, 2)`.
 
     Returns:
         The moved images, same shape and dtype as `images`.
     """
-    batch, height, width = images.shape
+    batch, (height, width) = len(images), images.shape[-2:]
     reach = int(offset.abs().max()) if batch else 0
     # In a zero-padded image laid out flat, a shift is one contiguous slice: gathering
     # slices costs a tenth of gathering pixels.
     row = width + 2 * reach
-    flat = pad(images, (reach, reach, reach, reach + 1)).flatten(1)
+    flat = pad(images, (reach, reach, reach, reach + 1)).flatten(-2)
     start = (reach - offset[:, 0]) * row + (reach - offset[:, 1])
-    windows = flat.unfold(1, height * row, 1)
+    windows = flat.unfold(-1, height * row, 1).movedim(-2, 1)
     chosen = windows[torch.arange(batch, device=images.device), start]
-    return chosen.view(batch, height, row)[:, :, :width]
+    return chosen.unflatten(-1, (height, row))[..., :width]
 
 
 def unpack_bits(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -91,8 +94,9 @@ class TensorBatches:
             of the memory for samples of 0 and 1. They are unpacked batch by batch.
         shuffle: Draw a new order in each epoch.
         shift: Move each image by up to so many pixels in each direction, anew in each
-            epoch; needs `x` of shape `(samples, height, width)`.
-        seed: Start of the random order and of the shifts.
+            epoch; needs `x` of shape `(samples, ..., height, width)`.
+        flip: Mirror each image with probability 1/2, left to right, anew in each epoch.
+        seed: Start of the random order, of the shifts and flips.
         rank: Which of the `world_size` shards this process reads.
         world_size: Number of processes that share the samples.
     """
@@ -108,6 +112,7 @@ class TensorBatches:
         packed: bool = False,
         shuffle: bool = False,
         shift: int = 0,
+        flip: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -120,6 +125,7 @@ class TensorBatches:
         self.packed = packed
         self.shuffle = shuffle
         self.shift = shift
+        self.flip = flip
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -179,20 +185,29 @@ class TensorBatches:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
         order = self._order(generator)
         # One offset per sample of the data set, whatever rank reads it.
+        count = len(self.x)
         offset = torch.randint(
-            -self.shift, self.shift + 1, (len(self.x), 2), generator=generator
+            -self.shift, self.shift + 1, (count, 2), generator=generator
         )
+        mirror = torch.zeros(count, dtype=torch.bool)
+        if self.flip:
+            mirror = torch.randint(0, 2, (count,), generator=generator).bool()
         for number in range(start, len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
             self._position = (epoch, number + 1)
-            yield self._batch(chosen, offset)
+            yield self._batch(chosen, offset, mirror)
 
-    def _batch(self, chosen: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    def _batch(
+        self, chosen: Tensor, offset: Tensor, mirror: Tensor
+    ) -> tuple[Tensor, Tensor]:
         x = self.x.index_select(0, chosen)
         if self.packed:
             x = unpack_bits(x, self.sample_shape)
         if self.shift:
             x = shift_images(x, offset.index_select(0, chosen))
+        if self.flip:
+            mirrored = mirror.index_select(0, chosen)
+            x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
         if x.dtype == torch.uint8:
             x = x / self.full_scale
         x = x.reshape(len(chosen), *self.sample_shape)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from lightning import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -31,8 +32,30 @@ _NOT_FOR_THE_USER = (
 )
 
 
+class _Parser(LightningArgumentParser):
+    """Names a default model, but none of its settings, until a model is chosen.
+
+    What two classes have in common is taken over from the one to the other: a
+    `SpikeTrainClassifier` would begin with the rule and the learning rate of the
+    default model.
+    """
+
+    def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Return the defaults of all settings."""
+        defaults = super().get_defaults(*args, **kwargs)
+        if defaults.get("model") is not None:
+            defaults["model"].pop("init_args", None)
+        return defaults
+
+
 class TemporalCLI(LightningCLI):
     """LightningCLI with run folders, `last.ckpt`, one thread, and CSV predictions."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser of one command."""
+        parser = super().init_parser(**kwargs)
+        parser.__class__ = _Parser  # the argument `parser_class` came with 2.5.1
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the settings that Lightning does not have."""

@@ -53,6 +53,7 @@ class TensorData(L.LightningDataModule, ABC):
     full_scale = 255.0
     packed = False
     shift = 0
+    flip = False
     download = False
 
     def __init__(self, batch_size: int = 128, seed: int = 0) -> None:
@@ -130,6 +131,7 @@ class TensorData(L.LightningDataModule, ABC):
             packed=self.packed,
             shuffle=train and not overfit,
             shift=self.shift if train else 0,
+            flip=self.flip and train,
             seed=self.seed,
             rank=shard.get("rank", 0),
             world_size=shard.get("num_replicas", 1),

@@ -36,7 +36,7 @@ class TrainPrediction(NamedTuple):
 
     Attributes:
         predicted_class: Class with the largest summed PSP, int64 `(batch,)`; -1 where
-            no output spiked or two tied.
+            no output spiked.
         summed_psp: That sum, `(batch,)`.
     """
 
@@ -68,6 +68,7 @@ class SpikeTrainClassifier(Classifier):
         tau_mem: Membrane time constant, in steps.
         tau_syn: Synaptic time constant, in steps; also that of the kernel loss.
         v_th: Threshold of the neurons.
+        reset: "hard" sets a membrane that fired to 0, "soft" subtracts v_th.
         dropout: Probability that a hidden neuron is cut off in training.
         conv_weight_scale: Factor of the convolutions' initial weights.
         rule_options: Further options of the rule, such as `decision`.
@@ -101,6 +102,7 @@ class SpikeTrainClassifier(Classifier):
         tau_mem: float = 5.0,
         tau_syn: float = 3.0,
         v_th: float = 1.0,
+        reset: str = "hard",
         dropout: float = 0.0,
         conv_weight_scale: float = 1.0,
         rule_options: dict[str, Any] | None = None,
@@ -130,6 +132,7 @@ class SpikeTrainClassifier(Classifier):
                 tau_mem=tau_mem,
                 tau_syn=tau_syn,
                 v_th=v_th,
+                reset=reset,
                 dropout=dropout,
                 conv_weight_scale=conv_weight_scale,
                 rule_options=rule_options,
@@ -152,20 +155,21 @@ class SpikeTrainClassifier(Classifier):
                 values than 0 and 1 where it should be spikes.
         """
         self.forget()
-        batch = len(x)
-        x = normalised(x, self.hparams["mean"], self.hparams["std"])
-        if self.hparams["num_steps"] is None:
-            x = x.transpose(0, 1)
-        psp = first(self.network(x))
-        if psp.dim() != 3 or psp.shape[1] != batch:
+        psp = first(self.network(self.network_input(x)))
+        if psp.dim() != 3 or psp.shape[1] != len(x):
             raise ValueError(
                 f"the network gave an output of shape {tuple(psp.shape)}, expected "
-                f"(time, {batch}, classes)"
+                f"(time, {len(x)}, classes)"
             )
         if self.hparams["output"] == "spikes":
             require_spikes(psp, "the network's output")
             psp = psp_filter(psp, self.hparams["tau_syn"])
         return psp
+
+    def network_input(self, x: Tensor) -> Tensor:
+        """Return x as the network takes it: normalised, events with time first."""
+        x = normalised(x, self.hparams["mean"], self.hparams["std"])
+        return x.transpose(0, 1) if self.hparams["num_steps"] is None else x
 
     def loss(self, output: Tensor, label: Tensor) -> Tensor:
         """Return the loss of the output PSPs.

@@ -1,4 +1,4 @@
-"""What the pictures of layers share: panels one below the other, a dot for a spike."""
+"""What the pictures of layers share: panels one below the other, numbered neurons."""
 
 from __future__ import annotations
 
@@ -40,30 +40,15 @@ def stacked_panels(
     return [(axes, SERIES[i % len(SERIES)]) for i, axes in enumerate(column)]
 
 
-def neuron_dots(
-    axes: Axes,
-    times: Sequence[float],
-    neurons: Sequence[int],
-    size: int,
-    colour: str,
-) -> None:
-    """Draw a dot for each spike, its neuron from bottom to top.
+def neuron_axis(axes: Axes, size: int, spikes: int) -> None:
+    """Number the neurons of a raster from bottom to top.
 
     Args:
-        axes: where to draw.
-        times: of the spikes.
-        neurons: number of the neuron of each spike.
+        axes: where they are drawn.
         size: number of neurons, silent ones included.
-        colour: of the dots.
+        spikes: number of spikes; where there is none, the axes says so.
     """
-    axes.plot(
-        times, neurons, linestyle="none", marker="o",
-        markersize=min(5.0, max(1.8, 60 / max(size, 1) ** 0.5)),
-        markeredgewidth=0, color=colour, alpha=0.8,
-        # Beyond this a drawing of single dots is heavier than its picture.
-        rasterized=len(neurons) > 2000,
-    )  # fmt: skip
     axes.set(ylabel="neuron", ylim=(-0.5 - 0.02 * size, 1.02 * max(size, 1) - 0.5))
     axes.locator_params(axis="y", integer=True, nbins=4, min_n_ticks=1)
-    if len(neurons) == 0:
+    if spikes == 0:
         say(axes, "no neuron spiked")

@@ -19,7 +19,7 @@ from snn_temporal_plugins.viz.numbers import (
     latency_curve,
     time_range,
 )
-from snn_temporal_plugins.viz.panels import neuron_dots, stacked_panels
+from snn_temporal_plugins.viz.panels import neuron_axis, stacked_panels
 from snn_temporal_plugins.viz.style import (
     BLUE,
     INK,
@@ -186,7 +186,14 @@ def _draw_dots(axes: Axes, layer: Layer, colour: str) -> None:
     neurons = spikes.nonzero().flatten()
     size = len(times)
     head(axes, layer.name, f"{size - len(neurons):,} of {size:,} silent")
-    neuron_dots(axes, times[spikes].tolist(), neurons.tolist(), size, colour)
+    axes.plot(
+        times[spikes].tolist(), neurons.tolist(), linestyle="none", marker="o",
+        markersize=min(5.0, max(1.8, 60 / max(size, 1) ** 0.5)),
+        markeredgewidth=0, color=colour, alpha=0.8,
+        # Beyond this a drawing of single dots is heavier than its picture.
+        rasterized=len(neurons) > 2000,
+    )  # fmt: skip
+    neuron_axis(axes, size, len(neurons))
 
 
 def _draw_bars(

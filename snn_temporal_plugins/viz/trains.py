@@ -14,7 +14,7 @@ from torch import Tensor
 
 from snn_temporal_plugins.functional.decoding import summed_psp_class
 from snn_temporal_plugins.viz.numbers import layer_names
-from snn_temporal_plugins.viz.panels import neuron_dots, stacked_panels
+from snn_temporal_plugins.viz.panels import neuron_axis, stacked_panels
 from snn_temporal_plugins.viz.style import (
     BLUE,
     MUTED,
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BINS = 40
+_BINS = 20  # rates are multiples of 1 / steps: narrower bars would beat with them
+_STEPS = "time (steps)"
 
 
 @house_style()
@@ -40,7 +41,7 @@ def train_raster(
     names: Sequence[str] | None = None,
     sample: int = 0,
 ) -> Figure:
-    """Draw one dot per spike at its step, one panel per layer.
+    """Draw one dash per spike at its step, one panel per layer.
 
     Args:
         layer_spikes: one ``(time, batch, ...)`` tensor of 0 and 1 per layer;
@@ -56,13 +57,13 @@ def train_raster(
     trains = [_one(*pair, sample) for pair in zip(names, layer_spikes, strict=True)]
     figure = new_figure(
         1.0,
-        "Each dot is one spike of one neuron, for one sample; a row without dots is a "
-        "silent neuron. At the right: how many are silent in this sample, and the mean "
-        "rate, spikes per neuron and step.",
+        "A row is a neuron, a dash one of its spikes, for one sample; an empty row is "
+        "a silent neuron. At the right: how many are silent in this sample, and the "
+        "mean rate, spikes per neuron and step.",
     )
     steps = max(len(train) for train in trains)
     panels = stacked_panels(
-        figure, [train.shape[1] for train in trains], (0, max(1, steps - 1)), _STEPS
+        figure, [train.shape[1] for train in trains], (-0.5, steps - 0.5), _STEPS
     )
     for name, train, (axes, colour) in zip(names, trains, panels, strict=True):
         times, neurons = (column.tolist() for column in train.nonzero().T)
@@ -70,7 +71,7 @@ def train_raster(
         silent = size - len(set(neurons))
         rate = len(times) / max(1, train.numel())
         head(axes, name, f"{silent:,} of {size:,} silent, rate {rate:.3f}")
-        neuron_dots(axes, times, neurons, size, colour)
+        _draw_dashes(axes, times, neurons, size, colour)
     panels[-1][0].locator_params(axis="x", integer=True)
     return figure
 
@@ -144,9 +145,6 @@ def rate_histogram(
     return figure
 
 
-_STEPS = "time (steps)"
-
-
 def _one(name: str, spikes: Tensor, sample: int) -> Tensor:
     """The spikes ``(time, neuron)`` of one sample, on the CPU."""
     if spikes.dim() < 3 or ((spikes != 0) & (spikes != 1)).any():
@@ -172,6 +170,23 @@ def _rates(name: str, rates: Tensor) -> Tensor:
     return rates
 
 
+def _draw_dashes(
+    axes: Axes,
+    times: Sequence[int],
+    neurons: Sequence[int],
+    size: int,
+    colour: str,
+) -> None:
+    axes.hlines(
+        neurons, [time - 0.42 for time in times], [time + 0.42 for time in times],
+        color=colour, alpha=0.85, linewidth=min(4.0, max(0.4, 70 / max(size, 1))),
+        # Beyond this a drawing of single dashes is heavier than its picture.
+        rasterized=len(neurons) > 2000,
+    )  # fmt: skip
+    axes.grid(axis="y", visible=False)
+    neuron_axis(axes, size, len(neurons))
+
+
 def _draw_traces(axes: Axes, psp: Tensor, target: int, answer: int) -> None:
     steps = range(len(psp))
     for neuron, trace in enumerate(psp.T.tolist()):
@@ -180,15 +195,12 @@ def _draw_traces(axes: Axes, psp: Tensor, target: int, answer: int) -> None:
     if answer not in (target, -1):
         axes.plot(
             steps, psp[:, answer].tolist(), color=ORANGE, linestyle=(0, (4, 2)),
-            label=f"answer {answer}",
         )  # fmt: skip
-    axes.plot(steps, psp[:, target].tolist(), color=BLUE, label=f"target {target}")
-    remark = "right" if answer == target else "no decision" if answer < 0 else "wrong"
+    axes.plot(steps, psp[:, target].tolist(), color=BLUE)
+    remark = "no decision" if answer < 0 else f"answer {answer}"
     head(axes, f"target {target}", remark)
     axes.set_xlabel(_STEPS)
     axes.locator_params(axis="x", integer=True, nbins=5, min_n_ticks=1)
-    if answer not in (target, -1):
-        axes.legend()
 
 
 def _draw_rates(

@@ -139,12 +139,6 @@ def test_the_metadata_and_the_nodes(tmp_path):
     assert np.float32(1) - np.float32(1e-4 / lif.tau_mem.max()) == 1
 
 
-def test_the_same_network_gives_the_same_bytes(tmp_path):
-    write_nir(conv_network(), tmp_path / "one.nir")
-    write_nir(conv_network(), tmp_path / "two.nir")
-    assert (tmp_path / "one.nir").read_bytes() == (tmp_path / "two.nir").read_bytes()
-
-
 def test_without_self_inhibition_deep_networks_are_wrong(tmp_path):
     """The known-bad encoding: neurons fire again and again, later layers go wrong."""
     network = dense_network(0, (12, 10, 4), num_ticks=60)
@@ -156,29 +150,6 @@ def test_without_self_inhibition_deep_networks_are_wrong(tmp_path):
     wanted = emulate(network, ticks).output_ticks
     for run in READERS:
         assert (run(tmp_path / "bad.nir", ticks) != wanted).any()
-
-
-def test_an_existing_file_is_refused_and_a_failed_write_leaves_it(
-    tmp_path, monkeypatch
-):
-    path = tmp_path / "net.nir"
-    write_nir(dense_network(0), path)
-    before = path.read_bytes()
-    with pytest.raises(ExportError, match="overwrite=True") as caught:
-        write_nir(dense_network(1), path)
-    assert caught.value.code is ExportCode.FILE_EXISTS
-
-    def fail(file, graph):
-        file.write_text("half")
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(nir, "write", fail)
-        write_nir(dense_network(1), path, overwrite=True)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["net.nir"]
-    write_nir(dense_network(1), path, overwrite=True)
-    assert path.read_bytes() != before
 
 
 def uneven():

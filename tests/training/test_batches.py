@@ -94,14 +94,15 @@ def test_when_measuring_each_sample_is_seen_by_one_rank():
 
 
 @pytest.mark.parametrize("given_out", [1, 2])
-def test_a_saved_position_goes_on_where_it_was(given_out):
-    loader = batches(shuffle=True, shift=1)
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_saved_position_goes_on_where_it_was(given_out, flip):
+    loader = batches(shuffle=True, shift=1, flip=flip)
     loader.set_epoch(4)
     whole = list(loader)
     partial = iter(loader)
     for _ in range(given_out):
         next(partial)
-    resumed = batches(shuffle=True, shift=1)
+    resumed = batches(shuffle=True, shift=1, flip=flip)
     resumed.load_state_dict(loader.state_dict())
     resumed.set_epoch(4)
     rest = list(resumed)
@@ -132,6 +133,45 @@ def test_shift_moves_each_image_by_its_own_offset_and_fills_with_zero():
                 if 0 <= y + down < 5 and 0 <= x + right < 4:
                     expected[y + down, x + right] = image[y, x]
         assert torch.equal(result, expected)
+
+
+def test_channels_of_an_image_move_together():
+    images = torch.randint(1, 255, (5, 3, 4, 6), dtype=torch.uint8)
+    offset = torch.tensor([[0, 0], [2, -1], [-2, 2], [1, 1], [0, 2]])
+    moved = shift_images(images, offset)
+    assert moved.shape == images.shape
+    for channel in range(3):
+        expected = shift_images(images[:, channel], offset)
+        assert torch.equal(moved[:, channel], expected)
+
+
+def test_flips_are_a_function_of_seed_and_epoch_and_leave_the_order_alone():
+    def epoch(number, **settings):
+        images = torch.arange(40 * 6).view(40, 1, 2, 3).float()
+        loader = TensorBatches(
+            images,
+            torch.arange(40),
+            7,
+            sample_shape=(1, 2, 3),
+            shuffle=True,
+            **settings,
+        )
+        loader.set_epoch(number)
+        x, label = (torch.cat(part) for part in zip(*loader, strict=True))
+        return images[label], x, label
+
+    plain, x, label = epoch(3, flip=True, seed=1)
+    assert torch.equal(label, epoch(3, seed=1)[2])
+    mirrored = (x != plain).flatten(1).any(1)
+    assert 8 < int(mirrored.sum()) < 32
+    assert torch.equal(x[mirrored], plain[mirrored].flip(-1))
+    assert torch.equal(x, epoch(3, flip=True, seed=1)[1])
+    assert not torch.equal(x, epoch(4, flip=True, seed=1)[1])
+    moved = epoch(3, flip=True, seed=1, shift=1)
+    still = epoch(3, seed=1, shift=1)[1]
+    assert torch.equal(moved[2], label)
+    assert torch.equal(moved[1][~mirrored], still[~mirrored])
+    assert torch.equal(moved[1][mirrored], still[mirrored].flip(-1))
 
 
 def test_shifts_are_of_one_pixel_at_most_and_all_of_them_occur():

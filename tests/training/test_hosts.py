@@ -8,8 +8,10 @@ from torch import nn
 
 from snn_temporal_plugins.training import (
     SpikeStatistics,
+    SpikeTrainClassifier,
     TemporalClassifier,
     record_spike_times,
+    record_spike_trains,
 )
 
 TICKS = 64
@@ -95,3 +97,40 @@ def test_norse_window_layers_in_its_sequential(tnorse, corners, make_trainer):
     means = train(model, corners(shift=0), make_trainer)
     assert means["train_loss"] < 1.1  # from ln 4 = 1.39
     assert {"val_spikes/layer1", "val_spikes/layer2"} <= set(means)
+
+
+def train_lif(network, data, make_trainer):
+    """Train LIF layers that exchange spikes; return the means of the last epoch."""
+    model = SpikeTrainClassifier(network, output="spikes", lr=0.01)
+    means = train(model, data, make_trainer)
+    assert {"val_rate/layer1", "val_dead/layer2", "val_surrogate/layer2"} <= set(means)
+    with record_spike_trains(model) as trains:
+        psp = model(torch.rand(5, 16))
+    assert list(trains) == ["layer1", "layer2", "output"]
+    assert torch.equal(trains["layer2"].psp, psp)
+    assert trains["layer1"].tau_syn == 2.0
+    return means
+
+
+def test_snntorch_lif_windows(snntorch, corners, make_trainer):
+    from snn_temporal_plugins.adapters import snntorch as tsnn
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        tsnn.LIFLinear(16, 24, num_steps=5, tau_syn=2.0, output=False),
+        tsnn.LIFLinear(24, 4),
+    )
+    means = train_lif(network, corners(shift=0), make_trainer)
+    assert means["train_acc"] > 0.8
+
+
+def test_norse_lif_windows_in_its_sequential(tnorse, corners, make_trainer):
+    import norse.torch
+
+    torch.manual_seed(0)
+    network = norse.torch.SequentialState(
+        tnorse.LIFLinear(16, 24, tnorse.LIFWindowParameters(tau_syn=2.0), num_steps=5),
+        tnorse.LIFLinear(24, 4),
+    )
+    means = train_lif(network, corners(shift=0), make_trainer)
+    assert means["train_acc"] > 0.8

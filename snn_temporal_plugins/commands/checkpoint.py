@@ -1,0 +1,91 @@
+"""What `export` and `report` share: settings, and the model of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from snn_temporal_plugins.training import SpikeTrainClassifier, TemporalClassifier
+from snn_temporal_plugins.training.classifier import Classifier
+
+# A literal table: no class is ever looked up by a name that stands in a file.
+MODELS: Mapping[str, type[Classifier]] = MappingProxyType(
+    {
+        "TemporalClassifier": TemporalClassifier,
+        "SpikeTrainClassifier": SpikeTrainClassifier,
+    }
+)
+_NO_CHECKPOINT = (
+    pickle.UnpicklingError,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+_BEFORE = "TemporalClassifier"  # of checkpoints that do not say
+
+
+def new_parser(name: str, purpose: str, example: str) -> argparse.ArgumentParser:
+    """Make the parser of one command, with the settings that name a checkpoint.
+
+    Args:
+        name: of the command.
+        purpose: one sentence.
+        example: a call that works.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"snn-temporal {name}", description=purpose, epilog=f"example: {example}"
+    )
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a run")
+    parser.add_argument(
+        "--bits", type=int, default=6, help="first spikes: weight bits, 2 to 8"
+    )
+    parser.add_argument(
+        "--ticks", type=int, default=256, help="first spikes: ticks up to t_max"
+    )
+    return parser
+
+
+def load_model(checkpoint: str | Path) -> Classifier:
+    """Load the model of a checkpoint, ready to be measured. Nothing is unpickled.
+
+    Args:
+        checkpoint: the file.
+
+    Raises:
+        ValueError: it is not there, or holds no model that can be built from it.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ValueError(
+            f"no checkpoint at {checkpoint}; `snn-temporal fit` writes one to "
+            "runs/NAME/version_N/checkpoints/last.ckpt"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        settings = content["hyper_parameters"]
+        name = content.get("snn_temporal_class", _BEFORE)
+    except _NO_CHECKPOINT as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of `snn-temporal fit`: {reason}"
+        ) from None
+    if name not in MODELS:
+        raise ValueError(
+            f"{checkpoint} holds a {name!r}, allowed are {' and '.join(MODELS)}"
+        )
+    if "network" not in settings:
+        raise ValueError(
+            f"{checkpoint} holds the weights of a module of your own, which only your "
+            f"code can build: {name}.load_from_checkpoint(path, network=...)"
+        )
+    model = MODELS[name].load_from_checkpoint(
+        path, map_location="cpu", weights_only=True
+    )
+    return model.eval()

@@ -1,0 +1,190 @@
+"""A network of spike trains: measured as trained, and as NIR."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snn_temporal_plugins import export, viz
+from snn_temporal_plugins.commands.operations import count_operations
+from snn_temporal_plugins.export.command import percent
+from snn_temporal_plugins.export.train_readers import TRAIN_READERS
+from snn_temporal_plugins.functional import psp_filter, summed_psp_class
+from snn_temporal_plugins.training import (
+    SpikeTrainClassifier,
+    SpikeTrains,
+    record_spike_trains,
+)
+from snn_temporal_plugins.training.counting import SpikeTrainCount
+from snn_temporal_plugins.training.data import TensorData
+from snn_temporal_plugins.training.recording import without_repeat
+
+NOTES = """\
+Accuracies are on the test samples. The output neuron with the largest sum of
+postsynaptic potentials is the answer; silence and ties count as wrong everywhere.
+
+The NIR file was read back and run by each library named in the table, on input that was
+normalised as in training. A bundle holds networks of first spikes alone.
+
+Where a PSP is below 1/(4 tau_syn), TSSL-BP learns by its surrogate, else by timing.
+
+Operations are counts, not a measurement. A synaptic operation is one spike that reaches
+one neuron. An image is a constant current: its weighted sum is formed once. The dense
+pass is what a network without spikes would multiply on the same weights, once.
+"""
+
+
+@dataclass
+class _Seen:
+    """What came out of all test samples, and what the pictures show of the first."""
+
+    label: Tensor
+    answer: Tensor
+    silent: Tensor
+    count: SpikeTrainCount
+    events: Tensor | None
+    first: dict[str, SpikeTrains]
+
+
+def measure(
+    classifier: SpikeTrainClassifier,
+    data: TensorData,
+    out: Path,
+    settings: argparse.Namespace,
+) -> tuple[dict[str, object], dict[str, Any]]:
+    """Measure on the test samples; write the NIR file.
+
+    Args:
+        classifier: the network as trained.
+        data: of the run.
+        out: folder of the report.
+        settings: `nir_samples`.
+
+    Returns:
+        The rows of the table and the pictures, by name.
+    """
+    seen = _run(classifier, data)
+    samples = len(seen.label)
+    means = seen.count.means(torch.as_tensor)
+    spikes = {name: count / samples for name, count in seen.count.spikes.items()}
+    if seen.events is not None:
+        spikes["input"] = seen.events / samples
+    network: Any = classifier.network
+    operations = count_operations(network, network.input_shape, spikes)
+    steps = seen.count.steps // samples
+    sums = steps if classifier.hparams["num_steps"] is None else 1
+    out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, object] = {
+        "test samples": samples,
+        "accuracy, float": percent(seen.answer == seen.label),
+        **_nir_rows(classifier, out, data, settings.nir_samples),
+        "no decision, float": percent(seen.answer == -1),
+        "of these tied": percent((seen.answer == -1) & ~seen.silent),
+        "steps": steps,
+        "spikes per neuron": _per_layer(
+            {name: f"{value.mean():.3f}" for name, value in spikes.items()}
+        ),
+        "spikes per neuron and step": _of(means, "rate", "{:.4f}".format),
+        "neurons that never spiked": _of(means, "dead", percent),
+        "PSPs below 1/(4 tau_syn)": _of(means, "surrogate", percent),
+        "synaptic operations per sample": round(operations.synaptic),
+        "multiplications with the image per sample": round(sums * operations.image),
+        "multiplications of one dense pass": round(operations.dense),
+    }
+    return rows, _figures(seen)
+
+
+@torch.inference_mode()
+def _run(classifier: SpikeTrainClassifier, data: TensorData) -> _Seen:
+    count = SpikeTrainCount()
+    labels: list[Tensor] = []
+    answers: list[Tensor] = []
+    silents: list[Tensor] = []
+    events: Tensor | None = None
+    first: dict[str, SpikeTrains] = {}
+    with record_spike_trains(classifier) as trains:
+        for x, label in data.test_dataloader():
+            answer = classifier.answer(classifier(x))
+            count.add(trains)
+            labels.append(label)
+            answers.append(answer.predicted_class)
+            silents.append(answer.silent)
+            first = first or dict(trains)
+            if "input" in trains:
+                arrived = trains["input"].spikes.sum((0, 1)).double()
+                events = arrived if events is None else events + arrived
+    label, chosen, silent = map(torch.cat, (labels, answers, silents))
+    return _Seen(label, chosen, silent, count, events, first)
+
+
+@torch.inference_mode()
+def _nir_rows(
+    classifier: SpikeTrainClassifier, out: Path, data: TensorData, wanted: int
+) -> dict[str, object]:
+    """Accuracy of the NIR file in each reader that is installed."""
+    path = out / "network.nir"
+    try:
+        export.write_nir(classifier.network, path, overwrite=True)
+    except (ImportError, export.ExportError) as error:
+        return {"accuracy, NIR": f"left out: {error}"}
+    x, label = _first_samples(data, wanted)
+    with record_spike_trains(classifier) as trains:
+        classifier(x)
+    truth = trains["output"].spikes
+    taken = classifier.network_input(x).numpy()
+    rows: dict[str, object] = {}
+    for reader, run in TRAIN_READERS.items():
+        name = f"accuracy, NIR read by {reader} ({len(label)} samples)"
+        try:
+            spikes = torch.from_numpy(run(path, taken))
+        except ImportError as error:
+            rows[name] = f"left out: {error}"
+            continue
+        psp = psp_filter(spikes, classifier.hparams["tau_syn"])
+        rows[name] = percent(summed_psp_class(psp) == label)
+        rows[f"output spikes that differ, {reader}"] = int((spikes != truth).sum())
+    return rows
+
+
+def _first_samples(data: TensorData, wanted: int) -> tuple[Tensor, Tensor]:
+    batches = []
+    for batch in data.test_dataloader():
+        batches.append(batch)
+        if sum(len(label) for _, label in batches) >= wanted:
+            break
+    x, label = (torch.cat(parts)[:wanted] for parts in zip(*batches, strict=True))
+    return x, label
+
+
+def _of(means: Mapping[str, Tensor], what: str, text: Callable[[float], str]) -> str:
+    """The means of all layers under one heading."""
+    return _per_layer(
+        {
+            name.removeprefix(f"{what}/"): text(float(mean))
+            for name, mean in means.items()
+            if name.startswith(f"{what}/")
+        }
+    )
+
+
+def _per_layer(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _figures(seen: _Seen) -> dict[str, Any]:
+    layers, rates = without_repeat(seen.first), seen.count.rates()
+    psp = seen.first["output"].psp
+    return {
+        "Raster": viz.train_raster(
+            [train.spikes for train in layers.values()], names=list(layers)
+        ),
+        "Output PSPs": viz.psp_traces(psp, seen.label[: psp.shape[1]]),
+        "Firing rates": viz.rate_histogram(list(rates.values()), names=list(rates)),
+        "Confusion": viz.confusion(seen.answer, seen.label, psp.shape[2]),
+    }
