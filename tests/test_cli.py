@@ -24,6 +24,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     monkeypatch.setenv("PL_SEED_WORKERS", "0")
+    # Lightning's own use of jsonargparse, when it loads what the command has written
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)
@@ -195,12 +197,14 @@ def test_two_processes_train_with_an_uneven_last_batch(folder):
         *("-c", DIGITS, "--trainer.max_epochs", "2"),
         *("--trainer.accelerator", "cpu", "--trainer.devices", "2"),
         *("--trainer.strategy", "ddp", "--data.validation", "201"),
+        "--trainer.callbacks+=SpikePictures",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     (run,) = (folder / "runs" / "digits").iterdir()
     last = [row for row in rows(run / "metrics.csv") if row["val_acc"]][-1]
     assert int(last["step"]) == 2 * 20 - 1
+    assert (run / "pictures" / "epoch_001_raster.png").is_file()
 
     model = TemporalClassifier.load_from_checkpoint(run / "checkpoints" / "last.ckpt")
     from snn_temporal_plugins.functional import first_spike_class

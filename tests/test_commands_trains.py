@@ -125,6 +125,11 @@ def test_what_nir_cannot_hold_is_left_out_of_the_report(tmp_path):
     assert rows["accuracy, NIR"].startswith("left out: E119 RESET")
 
 
+def test_ties_are_told_apart_from_silence_and_decisions():
+    sums = torch.tensor([[2.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    assert spike_trains._tied(sums[None]).tolist() == [False, True, False]
+
+
 def saved(tmp_path, **content):
     path = tmp_path / "x.ckpt"
     torch.save(content, path)
@@ -134,14 +139,16 @@ def saved(tmp_path, **content):
 def test_the_class_of_a_checkpoint_comes_from_a_table(checkpoint, tmp_path):
     assert type(load_model(checkpoint)) is SpikeTrainClassifier
     old = TemporalClassifier("4-3")
+    # what Lightning's own loader would import and call
+    traps = {"_instantiator": "os.system", "_class_path": "subprocess.Popen"}
     content = {
         "state_dict": old.state_dict(),
-        "hyper_parameters": dict(old.hparams),
-        "pytorch-lightning_version": "2.6.0",
+        "hyper_parameters": {**old.hparams, **traps},
     }
     loaded = load_model(saved(tmp_path, **content))
     assert type(loaded) is TemporalClassifier, "checkpoints that do not say"
     assert not loaded.training
+    assert torch.equal(loaded.network[0].weight, old.network[0].weight)
     content["snn_temporal_class"] = "os.system"
     with pytest.raises(ValueError, match=r"holds a 'os\.system', allowed are Temporal"):
         load_model(saved(tmp_path, **content))

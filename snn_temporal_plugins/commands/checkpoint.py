@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,7 @@ def load_model(checkpoint: str | Path) -> Classifier:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        settings = content["hyper_parameters"]
+        settings, weights = content["hyper_parameters"], content["state_dict"]
         name = content.get("snn_temporal_class", _BEFORE)
     except _NO_CHECKPOINT as error:
         reason = str(error).split("\n")[0]
@@ -85,7 +86,8 @@ def load_model(checkpoint: str | Path) -> Classifier:
             f"{checkpoint} holds the weights of a module of your own, which only your "
             f"code can build: {name}.load_from_checkpoint(path, network=...)"
         )
-    model = MODELS[name].load_from_checkpoint(
-        path, map_location="cpu", weights_only=True
-    )
+    # Not by `load_from_checkpoint`: it can be told in the file what builds the model.
+    parameters = inspect.signature(MODELS[name]).parameters
+    model = MODELS[name](**{k: v for k, v in settings.items() if k in parameters})
+    model.load_state_dict(weights)
     return model.eval()

@@ -27,7 +27,8 @@ from snn_temporal_plugins.training.recording import without_repeat
 
 NOTES = """\
 Accuracies are on the test samples. The output neuron with the largest sum of
-postsynaptic potentials is the answer; silence and ties count as wrong everywhere.
+postsynaptic potentials is the answer, the first of them in a tie. Where no output
+spikes there is no decision, which counts as wrong.
 
 The NIR file was read back and run by each library named in the table, on input that was
 normalised as in training. A bundle holds networks of first spikes alone.
@@ -46,7 +47,7 @@ class _Seen:
 
     label: Tensor
     answer: Tensor
-    silent: Tensor
+    tied: Tensor
     count: SpikeTrainCount
     events: Tensor | None
     first: dict[str, SpikeTrains]
@@ -85,7 +86,7 @@ def measure(
         "accuracy, float": percent(seen.answer == seen.label),
         **_nir_rows(classifier, out, data, settings.nir_samples),
         "no decision, float": percent(seen.answer == -1),
-        "of these tied": percent((seen.answer == -1) & ~seen.silent),
+        "tied, the first class taken": percent(seen.tied),
         "steps": steps,
         "spikes per neuron": _per_layer(
             {name: f"{value.mean():.3f}" for name, value in spikes.items()}
@@ -105,22 +106,29 @@ def _run(classifier: SpikeTrainClassifier, data: TensorData) -> _Seen:
     count = SpikeTrainCount()
     labels: list[Tensor] = []
     answers: list[Tensor] = []
-    silents: list[Tensor] = []
+    ties: list[Tensor] = []
     events: Tensor | None = None
     first: dict[str, SpikeTrains] = {}
     with record_spike_trains(classifier) as trains:
         for x, label in data.test_dataloader():
-            answer = classifier.answer(classifier(x))
+            psp = classifier(x)
             count.add(trains)
             labels.append(label)
-            answers.append(answer.predicted_class)
-            silents.append(answer.silent)
+            answers.append(summed_psp_class(psp))
+            ties.append(_tied(psp))
             first = first or dict(trains)
             if "input" in trains:
                 arrived = trains["input"].spikes.sum((0, 1)).double()
                 events = arrived if events is None else events + arrived
-    label, chosen, silent = map(torch.cat, (labels, answers, silents))
-    return _Seen(label, chosen, silent, count, events, first)
+    label, answer, tied = map(torch.cat, (labels, answers, ties))
+    return _Seen(label, answer, tied, count, events, first)
+
+
+def _tied(psp: Tensor) -> Tensor:
+    """Where the largest sum of PSPs is not that of one output alone."""
+    total = psp.sum(0)
+    largest = total.amax(1)
+    return (largest > 0) & ((total == largest[:, None]).sum(1) > 1)
 
 
 @torch.inference_mode()

@@ -21,13 +21,14 @@ class LIFState(NamedTuple):
 
 
 class _PSPFilterFunction(torch.autograd.Function):
+    # In place, step by step: half the time of new tensors and a stack of them.
     @staticmethod
     def forward(x, psp, tau_syn):
-        steps = []
-        for step in x:  # in the very order of `lif_window`, so that results are equal
-            psp = psp + (step - psp) / tau_syn
-            steps.append(psp)
-        return torch.stack(steps)
+        filtered = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for step, row in zip(x, filtered, strict=True):
+            # in the very order of `lif_window`, so that results are equal
+            psp = row.copy_(step).sub_(psp).div_(tau_syn).add_(psp)
+        return filtered
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -38,11 +39,11 @@ class _PSPFilterFunction(torch.autograd.Function):
     def backward(ctx, grad):
         leak = 1 - 1 / ctx.tau_syn
         error = torch.zeros_like(grad[0])
-        steps = []
-        for step in grad.flip(0):  # the same filter, backwards in time
-            error = leak * error + step
-            steps.append(error / ctx.tau_syn)
-        return torch.stack(steps[::-1]), leak * error, None
+        grad_x = torch.empty_like(grad, memory_format=torch.contiguous_format)
+        for t in reversed(range(len(grad))):  # the same filter, backwards in time
+            error = error.mul_(leak).add_(grad[t])
+            grad_x[t] = error
+        return grad_x.div_(ctx.tau_syn), leak * error, None
 
 
 def psp_filter(x: Tensor, tau_syn: float, psp: Tensor | None = None) -> Tensor:

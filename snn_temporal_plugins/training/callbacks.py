@@ -101,8 +101,11 @@ class SpikePictures(Recording):
     ) -> None:
         """Begin to look, if this epoch is to be drawn."""
         due = trainer.testing or (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and trainer.is_global_zero and not trainer.sanity_checking:
-            self.start(pl_module)
+        if due and not trainer.sanity_checking:
+            # asked of all ranks: they tell each other
+            self._folder = Path(trainer.log_dir or ".") / "pictures"
+            if trainer.is_global_zero:
+                self.start(pl_module)
 
     def on_validation_batch_end(
         self,
@@ -126,9 +129,8 @@ class SpikePictures(Recording):
         from snn_temporal_plugins.viz import save_picture
 
         stage = "test" if trainer.testing else f"epoch_{trainer.current_epoch:03d}"
-        folder = Path(trainer.log_dir or ".") / "pictures"
         for name, figure in figures.items():
-            save_picture(figure, folder / f"{stage}_{name}.png")
+            save_picture(figure, self._folder / f"{stage}_{name}.png")
 
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end

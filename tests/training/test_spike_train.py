@@ -218,6 +218,7 @@ def test_training_learns_and_logs(settings, corners, make_trainer):
         ({"rule": "hebb"}, "unknown rule 'hebb'"),
         ({"rule": "stdbp"}, "'stdbp' learns on spike times, but SpikeTrainClassifier"),
         ({"num_steps": 0}, "num_steps is 0"),
+        ({"reset": "none"}, "reset is 'none'"),
         ({"tau_mem": 0.5}, "tau_mem is 0.5"),
         ({"tau_syn": math.inf}, "tau_syn is inf"),
         ({"dropout": 1.0}, "p is 1.0"),

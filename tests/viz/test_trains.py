@@ -78,7 +78,7 @@ def test_traces_mark_the_target_and_a_wrong_answer():
     psp = torch.zeros(3, 4, 3)
     psp[:, 0, 2] = torch.tensor([0.0, 0.5, 0.25])  # right
     psp[:, 1, 1] = 0.5  # wrong
-    psp[:, 3, 0] = psp[:, 3, 1] = 0.5  # tied; sample 2 is silent
+    psp[:, 3, 0] = psp[:, 3, 1] = 0.5  # a tie goes to the first; sample 2 is silent
     figure = psp_traces(psp, torch.tensor([2, 0, 0, 0]))
     right, wrong, silent, tied = figure.axes
     assert colours(right) == {"b": [0.0, 0.5, 0.25], "o": None}
@@ -86,7 +86,7 @@ def test_traces_mark_the_target_and_a_wrong_answer():
     assert colours(silent)["o"] is colours(tied)["o"] is None
     assert [len(axes.lines) for axes in figure.axes] == [3] * 4
     remarks = [axes.get_title("right") for axes in figure.axes]
-    assert remarks == ["answer 2", "answer 1", "no decision", "no decision"]
+    assert remarks == ["answer 2", "answer 1", "no decision", "answer 0"]
     assert right.get_title("left") == "target 2"
     assert right.get_ylabel() == "output PSP"
     assert {axes.get_xlabel() for axes in figure.axes} == {"time (steps)"}
