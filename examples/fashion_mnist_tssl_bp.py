@@ -26,7 +26,9 @@ arguments = parser.parse_args()
 torch.set_num_threads(1)
 L.seed_everything(arguments.seed, verbose=False)
 
-data = FashionMNIST(root=arguments.root, batch_size=100, seed=arguments.seed)
+data = FashionMNIST(
+    root=arguments.root, batch_size=100, validation=5000, seed=arguments.seed
+)
 model = SpikeTrainClassifier(
     "784-400-400-10",
     num_steps=5,

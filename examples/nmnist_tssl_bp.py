@@ -26,7 +26,13 @@ arguments = parser.parse_args()
 torch.set_num_threads(1)
 L.seed_everything(arguments.seed, verbose=False)
 
-data = NMNIST(root=arguments.root, batch_size=50, num_steps=30, seed=arguments.seed)
+data = NMNIST(
+    root=arguments.root,
+    batch_size=50,
+    validation=100,
+    num_steps=30,
+    seed=arguments.seed,
+)
 model = SpikeTrainClassifier(
     "2x34x34-12C5P1-P2-64C5-P2-10",
     num_steps=None,  # the data come as steps already

@@ -22,8 +22,26 @@ HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "examples" / "configs"
 TABLE = HERE / "accuracy.json"
 # The authors train TSSL-BP for 100 or 200 epochs at a constant rate. A one-cycle
-# schedule gets there in a fraction of them.
-CHANGES: dict[str, dict[str, str]] = {}
+# schedule gets there in a fraction of them; targets filtered once, as the paper has it,
+# gave 0.5 points on held-out Fashion-MNIST.
+_SHORT = {
+    "model.lr": "1e-3",
+    "model.warmup": "0.1",
+    "model.target_filter": "single",
+}
+CHANGES: dict[str, dict[str, str]] = {
+    "fashion_mnist_tssl_bp": {
+        **_SHORT,
+        "model.dropout": "0.2",
+        "trainer.max_epochs": "60",
+    },
+    "mnist_cnn_tssl_bp": {**_SHORT, "data.shift": "1", "trainer.max_epochs": "16"},
+    "nmnist_tssl_bp": {
+        "model.lr": "1e-3",
+        "model.warmup": "0.1",
+        "trainer.max_epochs": "30",
+    },
+}
 
 
 def newest(folder: Path) -> Path | None:

@@ -1,0 +1,55 @@
+"""The TSSL-BP examples on real data run, and beat chance after one epoch."""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def folder(variable: str, beside: str, *others: Path) -> str:
+    """Where the data are, or skip."""
+    given = os.environ.get(variable)
+    places = [Path(given)] if given else []
+    places += [ROOT.parent / "shared" / "data" / beside, *others]
+    for place in places:
+        if place.is_dir():
+            return str(place)
+    pytest.skip(f"no data: name the folder by the environment variable {variable}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("example", "variable", "beside", "others", "more_than"),
+    [
+        (
+            "fashion_mnist_tssl_bp",
+            "SNN_TEMPORAL_FASHION_MNIST",
+            "fashion_mnist",
+            (DEBIAN,),
+            70,
+        ),
+        ("nmnist_tssl_bp", "SNN_TEMPORAL_NMNIST", "nmnist_small", (), 15),
+    ],
+)
+def test_example_runs(
+    example, variable, beside, others, more_than, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("lightning")
+    root = folder(variable, beside, *others)
+    monkeypatch.chdir(tmp_path)
+    program = ROOT / "examples" / f"{example}.py"
+    monkeypatch.setattr(sys, "argv", [str(program), "--epochs", "1", "--root", root])
+    threads = torch.get_num_threads()
+    try:
+        runpy.run_path(str(program), run_name="__main__")
+    finally:
+        torch.set_num_threads(threads)
+    out = capsys.readouterr().out
+    assert float(out.split("test accuracy ")[1].split("%")[0]) > more_than
+    assert not [*tmp_path.iterdir()], "an example leaves nothing behind"
