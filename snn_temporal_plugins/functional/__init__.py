@@ -2,6 +2,7 @@
 
 from snn_temporal_plugins.functional.coding import (
     latency_encode,
+    latency_ticks,
     times_to_train,
     train_to_times,
 )
@@ -17,6 +18,11 @@ from snn_temporal_plugins.functional.loss import (
     ttfs_cross_entropy,
     weight_sum_penalty,
 )
+from snn_temporal_plugins.functional.sstdp_target import (
+    first_target,
+    mean_target,
+    squared_time_loss,
+)
 from snn_temporal_plugins.functional.surrogate import sigmoid_surrogate
 from snn_temporal_plugins.functional.train_loss import (
     count_loss,
@@ -27,6 +33,10 @@ from snn_temporal_plugins.functional.train_loss import (
 
 __all__ = [
     "latency_encode",
+    "latency_ticks",
+    "mean_target",
+    "first_target",
+    "squared_time_loss",
     "train_to_times",
     "times_to_train",
     "ttfs_cross_entropy",

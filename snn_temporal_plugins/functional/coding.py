@@ -56,6 +56,36 @@ def latency_encode(
     return time if window == 1 else window * time
 
 
+def latency_ticks(intensity: Tensor, t_max: int, *, x_min: float = 0.0) -> Tensor:
+    """Encode intensities as whole ticks of a window: brighter is earlier.
+
+        t = round((1 - x) (T - 1)), half to even
+
+    Args:
+        intensity: Values x in [0, 1], any shape.
+        t_max: Number of ticks T >= 1.
+        x_min: Values up to this are silent; below 0: none.
+
+    Returns:
+        Ticks from 0 to T-1 of the shape and dtype of `intensity`, inf = silent.
+
+    Raises:
+        TypeError: intensity is not a floating-point tensor.
+        ValueError: a value lies outside [0, 1] or is NaN, or t_max is no whole
+            number >= 1.
+
+    Reference:
+        Liu et al. 2021 (SSTDP), released code; there the last ticks are silent because
+        they are not simulated.
+    """
+    if t_max < 1 or t_max != int(t_max):
+        raise ValueError(f"t_max is {t_max}; it must be a whole number of ticks >= 1.")
+    if math.isnan(x_min):
+        raise ValueError(f"x_min is {x_min}; it must be a number, below 0 for none.")
+    time = (latency_encode(intensity, silent_zero=False) * (t_max - 1)).round()
+    return torch.where(intensity > x_min, time, math.inf)
+
+
 class _TrainToTimes(torch.autograd.Function):
     @staticmethod
     def forward(spikes):

@@ -39,7 +39,7 @@ def desired_spikes(label: Tensor, num_classes: int, num_steps: int) -> Tensor:
             f"num_steps is {num_steps}; the desired spike train needs 5 steps or a "
             "multiple of 10. The losses 'count' and 'softmax' take any number."
         )
-    _check_label(label, num_classes)
+    require_label(label, num_classes)
     train = torch.tensor(pattern * (num_steps // len(pattern)), device=label.device)
     chosen = F.one_hot(label.long(), num_classes)
     return (train[:, None, None] * chosen).to(torch.get_default_dtype())
@@ -158,10 +158,19 @@ def _check_output(psp: Tensor, label: Tensor) -> None:
             f"psp has shape {tuple(psp.shape)} and label {tuple(label.shape)}; they "
             "must be (time, batch, class) and (batch,)."
         )
-    _check_label(label, psp.shape[2])
+    require_label(label, psp.shape[2])
 
 
-def _check_label(label: Tensor, num_classes: int) -> None:
+def require_label(label: Tensor, num_classes: int) -> None:
+    """Raise unless label holds class indices, (batch,), integer.
+
+    Args:
+        label: The labels.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: they are not integer, or one is no class.
+    """
     if label.is_floating_point() or label.dtype == torch.bool or label.dim() != 1:
         raise ValueError(
             f"label is {label.dtype} of shape {tuple(label.shape)}; it must be integer "

@@ -1,19 +1,24 @@
-"""The exact first crossing of a sum of ramps, for real-valued spike times.
+"""The first crossing of a sum of ramps or of steps, one per input spike.
 
-    V_j(t) = sum_i w_ji max(0, t - t_i),      t_j = min { t : V_j(t) >= v_th_j }
+    ramp  V_j(t) = sum_i w_ji max(0, t - t_i)          t_j = min { t : V_j(t) >= v_th }
+    step  V_j(t) = sum_{t_i <= t} w_ji leak^(t - t_i)  t_j = min { t : V_j(t) > v_th }
 
-V_j is piecewise linear, so between two input spikes the crossing has a closed form.
-Both bodies sweep the input spikes of a sample in time order and keep, per output, the
-slope A (weight sum of the inputs that have arrived) and the potential V:
+A sum of ramps is piecewise linear: between two input spikes its crossing, at any real
+time, has a closed form. Both bodies sweep the input spikes of a sample in time order
+and keep, per output, the slope A (weight sum of the inputs that have arrived) and the
+potential V:
 
     V <- V + A (t_k - t_{k-1});   V >= v_th: fired, t = t_{k-1} + (v_th - V_{k-1}) / A
     A <- A + w_k                  otherwise
 
-Besides the spike time the op returns the slope at the crossing and the *bound*: the
-time of the first input that came too late. `t_i < bound_j` is the causal set exactly as
-the sweep saw it; comparing `t_i < t_j` again would flip pairs by rounding.
+Steps cross when an input comes; all that come at one time are added before V is
+compared. Besides the spike time the op returns the level of the crossing (slope of the
+ramps, potential of the steps) and the *bound*: the time of the first input that came
+too late. `t_i < bound_j` is the causal set exactly as the sweep saw it; comparing
+`t_i < t_j` again would flip pairs by rounding.
 
-Source: Zhang et al., arXiv 2003.11837 (ReL-PSP); event sweep and bound are ours.
+Source: Zhang et al., arXiv 2003.11837 (ReL-PSP ramps); Liu et al., Front. Neurosci. 15
+(2021) (SSTDP's integrate-and-fire neurons); event sweep and bound are ours.
 """
 
 import math
@@ -37,6 +42,16 @@ _ALLOWED = {
 }
 
 
+def _require_response(response: str, leak: float) -> None:
+    if response not in ("ramp", "step"):
+        raise ValueError(f"response is {response!r}; allowed are 'ramp' and 'step'.")
+    if not (leak == 1 if response == "ramp" else 0 <= leak <= 1):
+        raise ValueError(
+            f"leak is {leak} with response {response!r}; it must be 1 for ramps, and "
+            "from 0 to 1 for steps."
+        )
+
+
 def _raise_if(code: int) -> None:
     if code:
         found, allowed = _ALLOWED[code]
@@ -55,8 +70,14 @@ def _working_dtype(tensor: Tensor) -> torch.dtype:
 
 
 def _forward_reference(
-    spike_time: Tensor, weight: Tensor, v_th: Tensor, t_max: float
+    spike_time: Tensor,
+    weight: Tensor,
+    v_th: Tensor,
+    t_max: float,
+    response: str = "ramp",
+    leak: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _require_response(response, leak)
     dtype = spike_time.dtype
     spike_time, weight, v_th = (
         x.to(_working_dtype(x)) for x in (spike_time, weight, v_th)
@@ -67,14 +88,19 @@ def _forward_reference(
         _raise_if(2)
     if not bool(((v_th > 0) & torch.isfinite(v_th)).all()):
         _raise_if(3)
-    batch, outputs = spike_time.shape[0], weight.shape[0]
     time, order = torch.sort(spike_time, dim=1, stable=True)
-    slope = spike_time.new_zeros(batch, outputs)
+    sweep = _ramps_reference if response == "ramp" else _steps_reference
+    results = sweep(time, order, weight, v_th, t_max, leak)
+    return results[0].to(dtype), results[1].to(dtype), results[2].to(dtype)
+
+
+def _ramps_reference(time, order, weight, v_th, t_max, _leak):
+    slope = time.new_zeros(time.shape[0], weight.shape[0])
     v = torch.zeros_like(slope)
     last = torch.zeros_like(slope)  # the time up to which v has been integrated
     bound = torch.full_like(slope, math.inf)
     waiting = torch.ones_like(slope, dtype=torch.bool)
-    for k in range(spike_time.shape[1]):
+    for k in range(time.shape[1]):
         t_k = time[:, k : k + 1]
         arrives = waiting & (t_k < math.inf)
         v_k = v + slope * torch.where(arrives, t_k - last, 0)
@@ -91,7 +117,26 @@ def _forward_reference(
     silent = post == math.inf
     slope = torch.where(silent, 0, slope)
     bound = torch.where(silent, -math.inf, bound)
-    return post.to(dtype), slope.to(dtype), bound.to(dtype)
+    return post, slope, bound
+
+
+def _steps_reference(time, order, weight, v_th, t_max, leak):
+    v = time.new_zeros(time.shape[0], weight.shape[0])
+    post = torch.full_like(v, math.inf)
+    bound = torch.full_like(v, -math.inf)
+    last = torch.zeros_like(v)
+    after = F.pad(time[:, 1:], (0, 1), value=math.inf)
+    for k in range(time.shape[1]):
+        t_k = time[:, k : k + 1]
+        arrives = (post == math.inf) & (t_k <= t_max) & (t_k < math.inf)
+        lag = torch.where(arrives, t_k - last, 0)
+        v = torch.where(arrives, v * leak**lag + weight.t()[order[:, k]], v)
+        last = torch.where(arrives, t_k, last)
+        t_next = after[:, k : k + 1]
+        fires = arrives & (t_next > t_k) & (v > v_th)  # all that come together are in
+        post = torch.where(fires, t_k, post)
+        bound = torch.where(fires, t_next, bound)
+    return post, torch.where(post < math.inf, v, 0), bound
 
 
 def _backward_reference(
@@ -218,7 +263,103 @@ def _replay(time, index, weight, arrived, j):
 
 
 @_jit
-def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
+def _add_ramps(time, index, n, t_max, weight, state, s, width):
+    """Sweep a strip of outputs over the ramps; return how many inputs it took."""
+    one = weight.dtype.type(1)
+    k = 0
+    before = time[0] if n > 0 else one
+    while k < n and time[k] <= t_max:
+        if k + 4 <= n:  # four a pass: fewer loads and stores of the state
+            d0, d1 = time[k] - before, time[k + 1] - time[k]
+            d2, d3 = time[k + 2] - time[k + 1], time[k + 3] - time[k + 2]
+            w0 = weight[index[k], s : s + width]
+            w1 = weight[index[k + 1], s : s + width]
+            w2 = weight[index[k + 2], s : s + width]
+            w3 = weight[index[k + 3], s : s + width]
+            before = time[k + 3]
+            for j in range(width):
+                a, v = state[j], state[_STRIP + j]
+                r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
+                x0, x1, x2, x3 = w0[j], w1[j], w2[j], w3[j]
+                waits = v < th
+                v = v + a * d0 if waits else v
+                waits = v < th
+                a = a + x0 if waits else a
+                r = r + one if waits else r
+                v = v + a * d1 if waits else v
+                waits = v < th
+                a = a + x1 if waits else a
+                r = r + one if waits else r
+                v = v + a * d2 if waits else v
+                waits = v < th
+                a = a + x2 if waits else a
+                r = r + one if waits else r
+                v = v + a * d3 if waits else v
+                waits = v < th
+                a = a + x3 if waits else a
+                r = r + one if waits else r
+                state[j], state[_STRIP + j] = a, v
+                state[2 * _STRIP + j] = r
+            k += 4
+        else:
+            d0 = time[k] - before
+            w0 = weight[index[k], s : s + width]
+            before = time[k]
+            for j in range(width):
+                a, v = state[j], state[_STRIP + j]
+                r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
+                x0 = w0[j]
+                v = v + a * d0 if v < th else v
+                waits = v < th
+                state[j] = a + x0 if waits else a
+                state[_STRIP + j] = v
+                state[2 * _STRIP + j] = r + one if waits else r
+            k += 1
+        if k % 32 == 0:
+            waiting = 0
+            for j in range(width):
+                waiting += state[_STRIP + j] < state[3 * _STRIP + j]
+            if waiting == 0:
+                break
+    return k
+
+
+@_jit
+def _add_steps(time, index, n, t_max, leak, weight, state, s, width):
+    """Sweep a strip of outputs over the steps; row 2 counts inputs up to firing."""
+    zero = weight.dtype.type(0)
+    k = 0
+    while k < n and time[k] <= t_max:
+        if k > 0 and leak < 1:
+            decay = leak ** (time[k] - time[k - 1])
+            for j in range(width):
+                waits = state[2 * _STRIP + j] == zero
+                v = state[_STRIP + j]
+                state[_STRIP + j] = v * decay if waits else v
+        tick = time[k]
+        while k < n and time[k] == tick:
+            row = weight[index[k], s : s + width]
+            for j in range(width):
+                waits = state[2 * _STRIP + j] == zero
+                v, x = state[_STRIP + j], row[j]
+                state[_STRIP + j] = v + x if waits else v
+            k += 1
+        arrived = weight.dtype.type(k)
+        waiting = 0
+        for j in range(width):
+            r = state[2 * _STRIP + j]
+            fires = (state[_STRIP + j] > state[3 * _STRIP + j]) & (r == zero)
+            r = arrived if fires else r
+            state[2 * _STRIP + j] = r
+            waiting += r == zero
+        if waiting == 0:
+            break
+
+
+@_jit
+def _sweep(
+    spike_time, weight, v_th, t_max, step, leak, post, level, bound, start, stop
+):
     """First crossings of the samples start..stop; weight is (in, out). False if bad."""
     inputs, outputs = weight.shape
     index = np.empty(inputs, np.int32)
@@ -226,10 +367,10 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
     finite = np.empty(inputs + 1, np.int32)
     place = np.empty(inputs, np.int32)
     time = np.empty(inputs, weight.dtype)
+    k = 0
     # rows: slope A, potential V, arrived inputs, threshold. One array at constant
     # distances, so that LLVM can prove the rows apart and vectorise the inner loop.
     state = np.empty(4 * _STRIP, weight.dtype)
-    one = weight.dtype.type(1)
     for b in range(start, stop):
         n = _sort_events(spike_time[b], index, time, head, finite, place)
         if n < 0:
@@ -238,68 +379,25 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
             width = min(_STRIP, outputs - s)
             state[: 3 * _STRIP] = 0
             state[3 * _STRIP : 3 * _STRIP + width] = v_th[s : s + width]
-            k = 0
-            before = time[0] if n > 0 else one
-            while k < n and time[k] <= t_max:
-                if k + 4 <= n:  # four a pass: fewer loads and stores of the state
-                    d0, d1 = time[k] - before, time[k + 1] - time[k]
-                    d2, d3 = time[k + 2] - time[k + 1], time[k + 3] - time[k + 2]
-                    w0 = weight[index[k], s : s + width]
-                    w1 = weight[index[k + 1], s : s + width]
-                    w2 = weight[index[k + 2], s : s + width]
-                    w3 = weight[index[k + 3], s : s + width]
-                    before = time[k + 3]
-                    for j in range(width):
-                        a, v = state[j], state[_STRIP + j]
-                        r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
-                        x0, x1, x2, x3 = w0[j], w1[j], w2[j], w3[j]
-                        waits = v < th
-                        v = v + a * d0 if waits else v
-                        waits = v < th
-                        a = a + x0 if waits else a
-                        r = r + one if waits else r
-                        v = v + a * d1 if waits else v
-                        waits = v < th
-                        a = a + x1 if waits else a
-                        r = r + one if waits else r
-                        v = v + a * d2 if waits else v
-                        waits = v < th
-                        a = a + x2 if waits else a
-                        r = r + one if waits else r
-                        v = v + a * d3 if waits else v
-                        waits = v < th
-                        a = a + x3 if waits else a
-                        r = r + one if waits else r
-                        state[j], state[_STRIP + j] = a, v
-                        state[2 * _STRIP + j] = r
-                    k += 4
-                else:
-                    d0 = time[k] - before
-                    w0 = weight[index[k], s : s + width]
-                    before = time[k]
-                    for j in range(width):
-                        a, v = state[j], state[_STRIP + j]
-                        r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
-                        x0 = w0[j]
-                        v = v + a * d0 if v < th else v
-                        waits = v < th
-                        state[j] = a + x0 if waits else a
-                        state[_STRIP + j] = v
-                        state[2 * _STRIP + j] = r + one if waits else r
-                    k += 1
-                if k % 32 == 0:
-                    waiting = 0
-                    for j in range(width):
-                        waiting += state[_STRIP + j] < state[3 * _STRIP + j]
-                    if waiting == 0:
-                        break
-            too_late = time[k] if k < n else np.inf
+            if step:
+                _add_steps(time, index, n, t_max, leak, weight, state, s, width)
+            else:
+                k = _add_ramps(time, index, n, t_max, weight, state, s, width)
             width = min(width, post.shape[1] - s)  # without the padding
-            post_row, slope_row = post[b, s : s + width], slope[b, s : s + width]
+            post_row, level_row = post[b, s : s + width], level[b, s : s + width]
             bound_row = bound[b, s : s + width]
             post_row[:] = np.inf
-            slope_row[:] = 0
+            level_row[:] = 0
             bound_row[:] = -np.inf
+            if step:
+                for j in range(width):
+                    arrived = int(state[2 * _STRIP + j])
+                    if arrived > 0:
+                        post_row[j] = time[arrived - 1]
+                        level_row[j] = state[_STRIP + j]
+                        bound_row[j] = time[arrived] if arrived < n else np.inf
+                continue
+            too_late = time[k] if k < n else np.inf
             for j in range(width):
                 a = state[j]
                 if not a > 0:
@@ -315,7 +413,7 @@ def _sweep(spike_time, weight, v_th, t_max, post, slope, bound, start, stop):
                 else:
                     t = time[arrived - 1] + (th - v) / a
                 if t <= t_max and t < np.inf:
-                    post_row[j], slope_row[j], bound_row[j] = t, a, limit
+                    post_row[j], level_row[j], bound_row[j] = t, a, limit
     return True
 
 
@@ -400,46 +498,57 @@ def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
 
 @torch.library.custom_op("snn_temporal_plugins::first_crossing", mutates_args=())
 def first_crossing(
-    spike_time: Tensor, weight: Tensor, v_th: Tensor, t_max: float
+    spike_time: Tensor,
+    weight: Tensor,
+    v_th: Tensor,
+    t_max: float,
+    response: str = "ramp",
+    leak: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """First time at which each output's sum of ramps reaches its threshold.
+    """First time at which each output's sum of responses crosses its threshold.
 
     Args:
         spike_time: Input spike times, (batch, in), any unit; inf = silent.
-        weight: Synaptic weights, (out, in), in thresholds per unit of time.
+        weight: Synaptic weights, (out, in), in thresholds per unit of time for ramps.
         v_th: Thresholds > 0, (out,).
         t_max: Horizon in the unit of time; a later crossing counts as silent.
+        response: What an input spike adds, "ramp" (fires at V >= v_th) or "step" (fires
+            at V > v_th).
+        leak: Factor by which a step decays in a unit of time; 1 = not at all.
 
     Returns:
         post_spike_time: (batch, out), inf = silent.
-        slope: dV/dt at the crossing, (batch, out), > 0; 0 where silent.
+        level: at the crossing dV/dt > 0 (ramp) or V (step), (batch, out); 0 where
+            silent.
         bound: time of the first input outside the causal set, (batch, out); inf if all
             inputs are causal, -inf where silent.
 
     Raises:
         ValueError: a time is NaN or -inf, a weight is not finite, a threshold not > 0.
     """
-    return _forward_reference(spike_time, weight, v_th, t_max)
+    return _forward_reference(spike_time, weight, v_th, t_max, response, leak)
 
 
 @first_crossing.register_kernel("cpu")
-def _(spike_time, weight, v_th, t_max):
+def _(spike_time, weight, v_th, t_max, response="ramp", leak=1.0):
     if spike_time.dtype not in (torch.float32, torch.float64):
-        return _forward_reference(spike_time, weight, v_th, t_max)
+        return _forward_reference(spike_time, weight, v_th, t_max, response, leak)
+    _require_response(response, leak)
     batch, outputs = spike_time.shape[0], weight.shape[0]
     results = tuple(spike_time.new_empty(batch, outputs) for _ in range(3))
     # an input spike reads one row of (in, out); whole SIMD registers of outputs.
-    # threshold 0: the padding does not wait, and never holds up the end
+    # threshold below 0: the padding does not wait, and never holds up the end
     lacking = -outputs % _LANES
     padded = F.pad(weight, (0, 0, 0, lacking)) if lacking else weight
     rows = padded.t().contiguous().numpy()
     _raise_if(_check(rows, v_th.contiguous().numpy()))
-    threshold = F.pad(v_th, (0, lacking)).numpy()
+    threshold = F.pad(v_th, (0, lacking), value=-1.0).numpy()
     time = spike_time.contiguous().numpy()
-    horizon = rows.dtype.type(t_max)
-    post, slope, bound = (result.numpy() for result in results)
+    real = rows.dtype.type
+    settings = real(t_max), response == "step", real(leak)
+    post, level, bound = (result.numpy() for result in results)
     good = split(
-        lambda a, b: _sweep(time, rows, threshold, horizon, post, slope, bound, a, b),
+        lambda a, b: _sweep(time, rows, threshold, *settings, post, level, bound, a, b),
         batch,
         batch * weight.numel(),
     )
@@ -449,7 +558,7 @@ def _(spike_time, weight, v_th, t_max):
 
 
 @first_crossing.register_fake
-def _(spike_time, weight, v_th, t_max):
+def _(spike_time, weight, v_th, t_max, response="ramp", leak=1.0):
     shape = (spike_time.shape[0], weight.shape[0])
     return tuple(spike_time.new_empty(shape) for _ in range(3))
 

@@ -1,5 +1,6 @@
 """Layers: parameters and one call into a learning rule."""
 
+from snn_temporal_plugins.neurons.integrate_fire import IFConv2d, IFLinear
 from snn_temporal_plugins.neurons.lif import LIFConv2d, LIFLinear
 from snn_temporal_plugins.neurons.network import build_network
 from snn_temporal_plugins.neurons.psp import (
@@ -16,6 +17,8 @@ __all__ = [
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
     "SilenceDropout",
+    "IFLinear",
+    "IFConv2d",
     "LIFLinear",
     "LIFConv2d",
     "PSPFilter",

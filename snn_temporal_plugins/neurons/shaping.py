@@ -1,5 +1,7 @@
 """Layers without weights on spike times: pooling and silence dropout."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,7 +41,9 @@ class EarliestSpikePool2d(nn.Module):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, channel, H, W) to (batch, channel, H', W')."""
-        return -F.max_pool2d(-spike_time, self.kernel_size, self.stride, self.padding)
+        pooled = -F.max_pool2d(-spike_time, self.kernel_size, self.stride, self.padding)
+        # no gradient into a silent window, which max_pool2d would give its first input
+        return torch.where(pooled < math.inf, pooled, math.inf)
 
     def extra_repr(self) -> str:
         """Sizes, for print(network)."""

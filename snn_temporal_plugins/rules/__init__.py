@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal
 
+from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
 from snn_temporal_plugins.rules.stdbp import stdbp
 from snn_temporal_plugins.rules.tssl_bp import LIFWindow, tssl_bp, tssl_bp_window
 
@@ -109,6 +110,8 @@ __all__ = [
     "LIFWindow",
     "RuleInfo",
     "get_rule",
+    "sstdp",
+    "sstdp_with_potential",
     "stdbp",
     "tssl_bp",
     "tssl_bp_window",

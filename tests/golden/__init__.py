@@ -1,6 +1,7 @@
 """Numbers computed by the authors' own programs; each folder says which and how."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -14,3 +15,9 @@ def load(name):
 def time_first(values, dtype=torch.float64):
     """A nested list with time last as a tensor with time first."""
     return torch.tensor(values, dtype=dtype).movedim(-1, 0)
+
+
+def silence(values, t_max, dtype=torch.float32):
+    """A nested list of times in which t_max means "never spiked"; silent = inf here."""
+    time = torch.tensor(values, dtype=dtype)
+    return time.masked_fill(time >= t_max, math.inf)

@@ -1,0 +1,248 @@
+"""Layers of integrate-and-fire neurons on ticks: parameters and a call of SSTDP."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from snn_temporal_plugins.rules import sstdp_with_potential
+
+
+class _IF(nn.Module):
+    """What the dense and the convolutional layer share."""
+
+    weight: nn.Parameter
+
+    def __init__(
+        self,
+        weight_shape: tuple[int, ...],
+        num_steps: int,
+        v_th: float,
+        a: float,
+        b: float,
+        compat: Literal["released"] | None,
+        weight_high: float | None,
+        rule_options: Mapping[str, Any] | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        if min(weight_shape) < 1:
+            raise ValueError(
+                f"layer sizes are {weight_shape}; every one must be at least 1."
+            )
+        if not 0 < v_th < math.inf:
+            raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
+        fan_in = math.prod(weight_shape[1:])
+        self.num_steps = num_steps
+        self.v_th = v_th
+        self.a = a
+        self.b = b
+        self.compat = compat
+        self.weight_high = 40 * v_th / fan_in if weight_high is None else weight_high
+        self.rule_options = dict(rule_options or {})
+        self.weight = nn.Parameter(
+            torch.empty(weight_shape, device=device, dtype=dtype)
+        )
+        self.reset_parameters()
+        # one silent sample: a setting that the rule does not take fails here
+        silence = self.weight.detach().new_full((1, fan_in), math.inf)
+        self._fire(silence)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew from U(0, weight_high)."""
+        nn.init.uniform_(self.weight, 0, self.weight_high)
+
+    def _fire(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
+        return sstdp_with_potential(
+            spike_time,
+            self.weight.flatten(1),
+            self.v_th,
+            t_max=self.num_steps,
+            a=self.a,
+            b=self.b,
+            compat=self.compat,
+            **self.rule_options,
+        )
+
+    def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
+        """Output spike times, and the potential of every neuron when it fired."""
+        raise NotImplementedError
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Input ticks to output ticks, inf = silent."""
+        return self.with_potential(spike_time)[0]
+
+    def extra_repr(self) -> str:
+        """Constants, for print(network)."""
+        return f"num_steps={self.num_steps}, v_th={self.v_th}, a={self.a}, b={self.b}"
+
+
+class IFLinear(_IF):
+    """Dense layer of integrate-and-fire neurons that spike at most once, on ticks.
+
+        V_j(k) = sum_{t_i <= k} w_ji,      u_j = min { k : V_j(k) > v_th }
+
+    Args:
+        in_features: Number of inputs.
+        out_features: Number of neurons.
+        num_steps: Number of ticks T; spike times lie in 0..T-1.
+        v_th: Threshold > 0.
+        a: Strengthening of inputs at or before the output spike.
+        b: Weakening of later and silent inputs.
+        compat: "released" for the numbers of the released code.
+        weight_high: Initial weights are U(0, weight_high); None: 40 v_th / in_features,
+            which lets most neurons fire early.
+        rule_options: Further settings of `sstdp`, from `tau_mem` on.
+        device: Device of the weights.
+        dtype: Floating-point type of the weights.
+
+    Raises:
+        ValueError: a size or setting is out of range.
+
+    Reference:
+        Liu et al., Front. Neurosci. 15:756876 (2021), SSTDP.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        num_steps: int = 256,
+        v_th: float = 100.0,
+        a: float = 1.0,
+        b: float = 0.0,
+        compat: Literal["released"] | None = None,
+        weight_high: float | None = None,
+        rule_options: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.in_features = in_features
+        self.out_features = out_features
+        super().__init__(
+            (out_features, in_features),
+            num_steps,
+            v_th,
+            a,
+            b,
+            compat,
+            weight_high,
+            rule_options,
+            device,
+            dtype,
+        )
+
+    def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
+        """Ticks (batch, in) to ticks and potentials (batch, out)."""
+        return self._fire(spike_time)
+
+    def extra_repr(self) -> str:
+        """Sizes and constants, for print(network)."""
+        return f"{self.in_features}, {self.out_features}, {super().extra_repr()}"
+
+
+class IFConv2d(_IF):
+    """Convolution of integrate-and-fire neurons: the dense law on every patch.
+
+    The weight gradient sums over places and averages over samples. Padding is silence.
+
+    Args:
+        in_channels: Number of input maps.
+        out_channels: Number of output maps.
+        kernel_size: Side of the square kernel.
+        stride: Step between patches.
+        padding: Silent border on every side.
+        num_steps: Number of ticks T.
+        v_th: Threshold > 0.
+        a: Strengthening.
+        b: Weakening.
+        compat: "released" for the numbers of the released code (with T, where that has
+            a fixed 256).
+        weight_high: Initial weights are U(0, weight_high); None: 40 v_th / fan_in.
+        rule_options: Further settings of `sstdp`.
+        device: Device of the weights.
+        dtype: Floating-point type of the weights.
+
+    Raises:
+        ValueError: a size or setting is out of range.
+
+    Reference:
+        Liu et al., Front. Neurosci. 15:756876 (2021), SSTDP, released code.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        num_steps: int = 256,
+        v_th: float = 100.0,
+        a: float = 1.0,
+        b: float = 0.0,
+        compat: Literal["released"] | None = None,
+        weight_high: float | None = None,
+        rule_options: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if stride < 1 or padding < 0:
+            raise ValueError(
+                f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
+                "and padding >= 0."
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        super().__init__(
+            (out_channels, in_channels, kernel_size, kernel_size),
+            num_steps,
+            v_th,
+            a,
+            b,
+            compat,
+            weight_high,
+            rule_options,
+            device,
+            dtype,
+        )
+
+    def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
+        """Ticks (batch, in, H, W) to ticks and potentials (batch, out, H', W')."""
+        if spike_time.dim() != 4 or spike_time.shape[1] != self.in_channels:
+            raise ValueError(
+                f"spike_time has shape {tuple(spike_time.shape)}; expected "
+                f"(batch, {self.in_channels}, height, width)."
+            )
+        border = self.padding
+        padded = F.pad(spike_time, (border, border, border, border), value=math.inf)
+        height, width = (
+            (n - self.kernel_size) // self.stride + 1 for n in padded.shape[2:]
+        )
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"input of {tuple(spike_time.shape[2:])} with padding {border} is "
+                f"smaller than the kernel of side {self.kernel_size}."
+            )
+        patches = F.unfold(padded, self.kernel_size, stride=self.stride)
+        post, potential = (
+            out.transpose(1, 2).unflatten(2, (height, width))
+            for out in self._fire(patches.transpose(1, 2))  # (batch, place, out)
+        )
+        return post, potential
+
+    def extra_repr(self) -> str:
+        """Sizes and constants, for print(network)."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, {super().extra_repr()}"
+        )
