@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from snn_temporal_plugins.functional.arguments import require_floating
+
 
 class LIFState(NamedTuple):
     """Where a window of leaky integrate-and-fire neurons has ended.
@@ -88,9 +90,7 @@ def require_window(name: str, x: Tensor) -> None:
         TypeError: it is not a floating-point tensor.
         ValueError: it has fewer than two dimensions, or no step.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{name} is {kind}; it must be a floating-point tensor.")
+    require_floating(name, x)
     if x.dim() < 2 or len(x) == 0:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)}; it must be (time, batch, ...) with at "

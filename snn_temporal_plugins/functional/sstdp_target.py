@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from snn_temporal_plugins.functional.arguments import require_floating
 from snn_temporal_plugins.functional.train_loss import require_label
 
 
@@ -146,9 +147,7 @@ def squared_time_loss(spike_time: Tensor, target: Tensor, *, t_max: int) -> Tens
 
 
 def _check(spike_time: Tensor, label: Tensor, t_max: int, gap: float) -> None:
-    if not isinstance(spike_time, Tensor) or not spike_time.is_floating_point():
-        kind = getattr(spike_time, "dtype", type(spike_time).__name__)
-        raise TypeError(f"spike_time is {kind}; it must be a floating-point tensor.")
+    require_floating("spike_time", spike_time)
     if not isinstance(label, Tensor):
         raise TypeError(
             f"label is {type(label).__name__}; it must be a tensor of class indices."

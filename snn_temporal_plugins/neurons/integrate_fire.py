@@ -1,17 +1,18 @@
 """Layers of integrate-and-fire neurons on ticks: parameters and a call of SSTDP."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
 from snn_temporal_plugins.rules import sstdp_with_potential
 
 
-class _IF(nn.Module):
+class _IF(nn.Module, ABC):
     """What the dense and the convolutional layer share."""
 
     weight: nn.Parameter
@@ -30,10 +31,7 @@ class _IF(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        if min(weight_shape) < 1:
-            raise ValueError(
-                f"layer sizes are {weight_shape}; every one must be at least 1."
-            )
+        require_sizes(weight_shape)
         if not 0 < v_th < math.inf:
             raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
         fan_in = math.prod(weight_shape[1:])
@@ -68,9 +66,9 @@ class _IF(nn.Module):
             **self.rule_options,
         )
 
+    @abstractmethod
     def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
         """Output spike times, and the potential of every neuron when it fired."""
-        raise NotImplementedError
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Input ticks to output ticks, inf = silent."""
@@ -193,11 +191,7 @@ class IFConv2d(_IF):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if stride < 1 or padding < 0:
-            raise ValueError(
-                f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
-                "and padding >= 0."
-            )
+        require_slide(stride, padding)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
@@ -218,25 +212,12 @@ class IFConv2d(_IF):
 
     def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
         """Ticks (batch, in, H, W) to ticks and potentials (batch, out, H', W')."""
-        if spike_time.dim() != 4 or spike_time.shape[1] != self.in_channels:
-            raise ValueError(
-                f"spike_time has shape {tuple(spike_time.shape)}; expected "
-                f"(batch, {self.in_channels}, height, width)."
-            )
-        border = self.padding
-        padded = F.pad(spike_time, (border, border, border, border), value=math.inf)
-        height, width = (
-            (n - self.kernel_size) // self.stride + 1 for n in padded.shape[2:]
+        cut, size = patches(
+            spike_time, self.in_channels, self.kernel_size, self.stride, self.padding
         )
-        if height < 1 or width < 1:
-            raise ValueError(
-                f"input of {tuple(spike_time.shape[2:])} with padding {border} is "
-                f"smaller than the kernel of side {self.kernel_size}."
-            )
-        patches = F.unfold(padded, self.kernel_size, stride=self.stride)
         post, potential = (
-            out.transpose(1, 2).unflatten(2, (height, width))
-            for out in self._fire(patches.transpose(1, 2))  # (batch, place, out)
+            out.transpose(1, 2).unflatten(2, size)
+            for out in self._fire(cut)  # (batch, place, out)
         )
         return post, potential
 

@@ -1,5 +1,6 @@
 """Layers of leaky integrate-and-fire neurons on spike trains."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,11 @@ from snn_temporal_plugins.functional.lif import (
     require_time_constant,
     require_window,
 )
+from snn_temporal_plugins.neurons.geometry import require_sizes, require_slide
 from snn_temporal_plugins.rules import get_rule
 
 
-class _LIF(nn.Module):
+class _LIF(nn.Module, ABC):
     """What the dense and the convolutional layer share."""
 
     weight: nn.Parameter
@@ -35,10 +37,7 @@ class _LIF(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        if min(weight_shape) < 1:
-            raise ValueError(
-                f"layer sizes are {weight_shape}; every one must be at least 1."
-            )
+        require_sizes(weight_shape)
         if num_steps is not None and num_steps < 1:
             raise ValueError(
                 f"num_steps is {num_steps}; it must be at least 1, or None for input "
@@ -67,13 +66,13 @@ class _LIF(nn.Module):
         # one silent step: an option that the rule does not know fails here
         self.fire(self.weight.detach().new_zeros(1, 1, 1))
 
+    @abstractmethod
     def reset_parameters(self) -> None:
         """Draw the weights anew."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synapses(self, x: Tensor) -> Tensor:
         """Weighted sums of merged steps and samples, (time * batch, ...)."""
-        raise NotImplementedError
 
     def current(self, psp: Tensor) -> Tensor:
         """Synaptic currents I = W a.
@@ -261,11 +260,7 @@ class LIFConv2d(_LIF):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if stride < 1 or padding < 0:
-            raise ValueError(
-                f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
-                "and padding >= 0."
-            )
+        require_slide(stride, padding)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size

@@ -3,9 +3,9 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
 from snn_temporal_plugins.rules import get_rule
 
 
@@ -29,10 +29,7 @@ class _ReLPSP(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        if min(weight_shape) < 1:
-            raise ValueError(
-                f"layer sizes are {weight_shape}; every one must be at least 1."
-            )
+        require_sizes(weight_shape)
         if not 0 < v_th < math.inf:
             raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
         if not t_max > 0:
@@ -192,11 +189,7 @@ class ReLPSPConv2d(_ReLPSP):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if stride < 1 or padding < 0:
-            raise ValueError(
-                f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
-                "and padding >= 0."
-            )
+        require_slide(stride, padding)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = kernel_size
@@ -217,24 +210,11 @@ class ReLPSPConv2d(_ReLPSP):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, in, H, W) to (batch, out, H', W'), inf = silent."""
-        if spike_time.dim() != 4 or spike_time.shape[1] != self.in_channels:
-            raise ValueError(
-                f"spike_time has shape {tuple(spike_time.shape)}; expected "
-                f"(batch, {self.in_channels}, height, width)."
-            )
-        border = self.padding
-        padded = F.pad(spike_time, (border, border, border, border), value=math.inf)
-        height, width = (
-            (n - self.kernel_size) // self.stride + 1 for n in padded.shape[2:]
+        cut, size = patches(
+            spike_time, self.in_channels, self.kernel_size, self.stride, self.padding
         )
-        if height < 1 or width < 1:
-            raise ValueError(
-                f"input of {tuple(spike_time.shape[2:])} with padding {border} is "
-                f"smaller than the kernel of side {self.kernel_size}."
-            )
-        patches = F.unfold(padded, self.kernel_size, stride=self.stride)
-        post = self._fire(patches.transpose(1, 2))  # (batch, place, out)
-        return post.transpose(1, 2).unflatten(2, (height, width))
+        post = self._fire(cut)  # (batch, place, out)
+        return post.transpose(1, 2).unflatten(2, size)
 
     def extra_repr(self) -> str:
         """Sizes and horizon, for print(network)."""

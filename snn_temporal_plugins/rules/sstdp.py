@@ -42,6 +42,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from snn_temporal_plugins.functional.arguments import (
+    require_synapses,
+    threshold_per_neuron,
+)
 from snn_temporal_plugins.kernels import (
     first_crossing,
     first_crossing_backward,
@@ -243,17 +247,7 @@ def sstdp_with_potential(
     ):
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed are {allowed}.")
-    outputs = weight.shape[0]
-    if not isinstance(v_th, Tensor):
-        if not 0 < v_th < math.inf:
-            raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
-        v_th = torch.full((outputs,), v_th, dtype=weight.dtype, device=weight.device)
-    elif v_th.shape not in ((), (outputs,)):
-        raise ValueError(
-            f"v_th has shape {tuple(v_th.shape)}; allowed are () or ({outputs},), "
-            "one threshold per output neuron."
-        )
-    v_th = v_th.detach().to(weight).expand(outputs)
+    v_th = threshold_per_neuron(v_th, weight).detach()
     # V + (dV - V) / tau is leak V + dV / tau; the kernel adds dV to tau V
     scale = 1.0 if tau_mem is None else float(tau_mem)
     window = _Window(
@@ -297,14 +291,7 @@ def _(spike_time, t_max, ticks):
 
 
 def _check_tensors(spike_time: Tensor, weight: Tensor) -> None:
-    for name, value in (("spike_time", spike_time), ("weight", weight)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} is {kind}; it must be a floating-point tensor.")
-    if weight.dim() != 2:
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)}; it must be (out, in)."
-        )
+    require_synapses(spike_time, weight)
     if spike_time.dim() < 2 or spike_time.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"spike_time has shape {tuple(spike_time.shape)}, but weight has "

@@ -29,6 +29,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from snn_temporal_plugins.functional.arguments import (
+    require_synapses,
+    threshold_per_neuron,
+)
 from snn_temporal_plugins.kernels import first_crossing, first_crossing_backward
 
 
@@ -110,31 +114,14 @@ def stdbp(
         Zhang et al., arXiv 2003.11837; equations (1)-(6) of this module.
     """
     _check(spike_time, weight, t_max, slope_clip)
-    outputs = weight.shape[0]
-    if not isinstance(v_th, Tensor):
-        if not 0 < v_th < math.inf:
-            raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
-        v_th = torch.full((outputs,), v_th, dtype=weight.dtype, device=weight.device)
-    elif v_th.shape not in ((), (outputs,)):
-        raise ValueError(
-            f"v_th has shape {tuple(v_th.shape)}; allowed are () or ({outputs},), "
-            "one threshold per output neuron."
-        )
-    v_th = v_th.to(weight).expand(outputs)
+    v_th = threshold_per_neuron(v_th, weight)
     flat = spike_time.reshape(-1, spike_time.shape[-1])
     post_spike_time = _STDBPFunction.apply(flat, weight, v_th, t_max, slope_clip)[0]
-    return post_spike_time.reshape(*spike_time.shape[:-1], outputs)
+    return post_spike_time.reshape(*spike_time.shape[:-1], weight.shape[0])
 
 
 def _check(spike_time, weight, t_max, slope_clip) -> None:
-    for name, value in (("spike_time", spike_time), ("weight", weight)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"{name} is {kind}; it must be a floating-point tensor.")
-    if weight.dim() != 2:
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)}; it must be (out, in)."
-        )
+    require_synapses(spike_time, weight)
     if spike_time.dim() < 1 or spike_time.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"spike_time has shape {tuple(spike_time.shape)}, but weight has "

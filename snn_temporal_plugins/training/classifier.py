@@ -98,7 +98,7 @@ class Classifier(L.LightningModule, ABC):
         # Not in every step: Lightning's bookkeeping of one value costs as much as the
         # sweep of a small layer. The logger gets the mean of the epoch.
         if batch_idx % _STEPS_BETWEEN_LOSSES == 0:
-            shown = loss.detach() / (len(batch[1]) if self.summed_loss else 1)
+            shown = self._per_sample(loss, batch[1])
             self.log("loss", shown, prog_bar=True, logger=False)
         return loss
 
@@ -127,11 +127,14 @@ class Classifier(L.LightningModule, ABC):
         output = self(x)
         loss = self.loss(output, label)
         answer = self.answer(output.detach())
-        shown = loss.detach() / (max(1, len(label)) if self.summed_loss else 1)
+        shown = self._per_sample(loss, label)
         self._mean(stage, "loss").update(shown, weight=len(label))
         self._mean(stage, "acc").update((answer.predicted_class == label).float())
         self._mean(stage, "silent").update(answer.silent.float())
         return loss
+
+    def _per_sample(self, loss: Tensor, label: Tensor) -> Tensor:
+        return loss.detach() / (max(1, len(label)) if self.summed_loss else 1)
 
     def _mean(self, stage: str, name: str) -> MeanMetric:
         return cast(MeanMetric, self.metrics[f"{stage}_{name}"])
