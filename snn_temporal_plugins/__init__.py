@@ -14,6 +14,7 @@ from snn_temporal_plugins.functional import (
     decision_time,
     desired_spikes,
     first_spike_class,
+    first_spike_tied,
     first_target,
     kernel_loss,
     latency_encode,
@@ -107,6 +108,7 @@ __all__ = [
     "softmax_loss",
     # decoding
     "first_spike_class",
+    "first_spike_tied",
     "summed_psp_class",
     "decision_time",
     "__version__",

@@ -268,8 +268,9 @@ def test_configs_fit_the_program(path):
         model = TemporalClassifier(**model)
     data = config["data"]
     module = getattr(training, data["class_path"])(**data["init_args"])
-    batch_axis = 1 if "class_path" in config["model"] else 0
+    batch_axis = 1 if isinstance(model, training.SpikeTrainClassifier) else 0
     output = model(torch.rand(2, *module.sample_shape))
+    output = output if isinstance(output, torch.Tensor) else output.spike_time
     assert output.shape[batch_axis] == 2
     assert output.shape[-1] >= 3
     for callback in config["trainer"].get("callbacks", []):

@@ -1,4 +1,4 @@
-"""Window form of the layers, encoder and decoder in Norse's call protocol."""
+"""Window form of ReL-PSP layers, encoder and decoder in Norse's call protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from snn_temporal_plugins import neurons
 from snn_temporal_plugins.adapters.trains import latency
-from snn_temporal_plugins.adapters.window import SpikeTimes, WindowLayer
+from snn_temporal_plugins.adapters.window import ReLPSPWindow, SpikeTimes, WindowLayer
 from snn_temporal_plugins.functional.coding import train_to_times
 from snn_temporal_plugins.rules import get_rule
 
@@ -52,18 +52,8 @@ class ReLPSPParameters(nn.Module):
         return f"v_th={self.v_th.tolist()}, method={self.method!r}"
 
 
-class _Window(WindowLayer):
+class WindowProtocol(WindowLayer):
     """Call protocol: `z, state = layer(x, state=None)`."""
-
-    def __init__(
-        self,
-        core: neurons.ReLPSPLinear | neurons.ReLPSPConv2d,
-        p: ReLPSPParameters,
-        dt: float,
-    ) -> None:
-        super().__init__(core, dt)
-        with torch.no_grad():
-            self.core.v_th.copy_(p.v_th)
 
     def forward(
         self, input_tensor: Tensor, state: SpikeTimes | None = None
@@ -84,13 +74,28 @@ class _Window(WindowLayer):
         if state is not None:
             raise ValueError(
                 "a window layer computes a whole sequence at once and cannot go on "
-                "from a state: call it with state=None, or use ReLPSPCell"
+                "from a state: call it with state=None, or use the step form, "
+                "ReLPSPCell or IFCell"
             )
         spikes, times = self.run_window(input_tensor)
         return spikes, SpikeTimes(times)
 
 
-class ReLPSPLinear(_Window):
+class _ReLPSP(WindowProtocol, ReLPSPWindow):
+    """The thresholds start at those of `p`."""
+
+    def __init__(
+        self,
+        core: neurons.ReLPSPLinear | neurons.ReLPSPConv2d,
+        p: ReLPSPParameters,
+        dt: float,
+    ) -> None:
+        super().__init__(core, dt)
+        with torch.no_grad():
+            core.v_th.copy_(p.v_th)
+
+
+class ReLPSPLinear(_ReLPSP):
     """Fully connected ReL-PSP layer on whole trains (time, batch, in_features).
 
     The thresholds start at `p.v_th`, one per neuron; with `learn_threshold` of `p`
@@ -129,7 +134,7 @@ class ReLPSPLinear(_Window):
         super().__init__(core, p, dt)
 
 
-class ReLPSPConv2d(_Window):
+class ReLPSPConv2d(_ReLPSP):
     """ReL-PSP convolution on whole trains (time, batch, channel, height, width).
 
     Args:

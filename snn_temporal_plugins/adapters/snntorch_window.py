@@ -1,4 +1,4 @@
-"""Window form of the layers in snnTorch's call protocol."""
+"""Window form of ReL-PSP layers in snnTorch's call protocol."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from snn_temporal_plugins import neurons
-from snn_temporal_plugins.adapters.window import WindowLayer
+from snn_temporal_plugins.adapters.window import ReLPSPWindow, WindowLayer
 
 
-class _Window(WindowLayer):
+class WindowProtocol(WindowLayer):
     """Call protocol: (spikes, times) like `LinearLeaky`, or spikes for `Sequential`."""
 
-    def __init__(
-        self,
-        core: neurons.ReLPSPLinear | neurons.ReLPSPConv2d,
-        dt: float,
-        output: bool,
-    ) -> None:
-        super().__init__(core, dt)
-        self.output = output
-        self.spike_times: Tensor | None = None
+    output: bool
+    spike_times: Tensor | None = None
 
     def forward(self, input_: Tensor) -> Any:
         """Compute a whole window.
@@ -45,7 +38,7 @@ class _Window(WindowLayer):
         return {**self.__dict__, "spike_times": None}
 
 
-class ReLPSPLinear(_Window):
+class ReLPSPLinear(WindowProtocol, ReLPSPWindow):
     """Fully connected ReL-PSP layer on whole trains (time, batch, in_features).
 
     Args:
@@ -86,10 +79,11 @@ class ReLPSPLinear(_Window):
             weight_gain=weight_gain,
             rule=rule,
         )
-        super().__init__(core, dt, output)
+        super().__init__(core, dt)
+        self.output = output
 
 
-class ReLPSPConv2d(_Window):
+class ReLPSPConv2d(WindowProtocol, ReLPSPWindow):
     """ReL-PSP convolution on whole trains (time, batch, channel, height, width).
 
     Args:
@@ -138,4 +132,5 @@ class ReLPSPConv2d(_Window):
             weight_gain=weight_gain,
             rule=rule,
         )
-        super().__init__(core, dt, output)
+        super().__init__(core, dt)
+        self.output = output

@@ -11,13 +11,18 @@ from types import MappingProxyType
 
 import torch
 
-from snn_temporal_plugins.training import SpikeTrainClassifier, TemporalClassifier
+from snn_temporal_plugins.training import (
+    SpikeTrainClassifier,
+    TemporalClassifier,
+    TickClassifier,
+)
 from snn_temporal_plugins.training.classifier import Classifier
 
 # A literal table: no class is ever looked up by a name that stands in a file.
 MODELS: Mapping[str, type[Classifier]] = MappingProxyType(
     {
         "TemporalClassifier": TemporalClassifier,
+        "TickClassifier": TickClassifier,
         "SpikeTrainClassifier": SpikeTrainClassifier,
     }
 )
@@ -79,7 +84,7 @@ def load_model(checkpoint: str | Path) -> Classifier:
         ) from None
     if name not in MODELS:
         raise ValueError(
-            f"{checkpoint} holds a {name!r}, allowed are {' and '.join(MODELS)}"
+            f"{checkpoint} holds a {name!r}, allowed are {', '.join(MODELS)}"
         )
     if "network" not in settings:
         raise ValueError(

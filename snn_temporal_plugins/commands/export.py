@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     elif isinstance(model, SpikeTrainClassifier):
         export.write_nir(model.network, settings.out, overwrite=settings.overwrite)
     else:
-        uniform = export.quantise_uniform(model.network, num_ticks=settings.ticks)
+        ticks = model.hparams.get("num_ticks", settings.ticks)  # its own, if on ticks
+        uniform = export.quantise_uniform(model.network, num_ticks=ticks)
         export.write_nir(uniform, settings.out, overwrite=settings.overwrite)
     sys.stdout.write(f"{settings.to} is in {settings.out}\n")

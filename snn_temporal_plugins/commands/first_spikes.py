@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,16 +15,28 @@ from torch import Tensor
 from snn_temporal_plugins import export, viz
 from snn_temporal_plugins.export.command import decide, mean_tick, percent
 from snn_temporal_plugins.export.readers import READERS
-from snn_temporal_plugins.functional import decision_time, first_spike_class
-from snn_temporal_plugins.training import TemporalClassifier, record_spike_times
+from snn_temporal_plugins.functional import (
+    decision_time,
+    first_spike_class,
+    first_spike_tied,
+)
+from snn_temporal_plugins.training import (
+    TickClassifier,
+    TickOutput,
+    record_spike_times,
+)
+from snn_temporal_plugins.training.additions import record_layer_inputs
 from snn_temporal_plugins.training.classifier import Classifier
+from snn_temporal_plugins.training.counting import SpikeTimeCount
 from snn_temporal_plugins.training.data import TensorData
+from snn_temporal_plugins.training.recording import FirstSpikes
 
 _CHUNK = 500  # samples that run at once
-_HONEST = export.Decoding(tie="reject", no_output="reject")
+_TIES_ARE_WRONG = export.Decoding(tie="reject", no_output="reject")  # real times
 
 NOTES = """\
-Accuracies are on the test samples. Silence and ties count as wrong everywhere.
+Accuracies are on the test samples. Silence and ties count as wrong everywhere; on whole
+ticks a tie is broken by the larger potential, and counts as wrong if that is tied too.
 
 The integer emulator ran the bundle of this folder, bit by bit as hardware would. The
 NIR file was read back and run by each library named in the table.
@@ -35,7 +47,7 @@ constants calibrated to one published operating point.
 
 
 def measure(
-    classifier: TemporalClassifier,
+    classifier: FirstSpikes,
     data: TensorData,
     out: Path,
     settings: argparse.Namespace,
@@ -53,33 +65,37 @@ def measure(
     """
     x, label = _intensities(data), data.splits.test.label
 
-    times = _spike_times(classifier, x)
-    post = times["output"]
-    answer = first_spike_class(post)
+    run = _run(classifier, x)
+    post = run.times["output"]
     integer, lut = integer_network(classifier, settings.bits, settings.ticks)
+    ticks = integer.num_ticks
     out.mkdir(parents=True, exist_ok=True)  # only now: a refused report leaves nothing
     export.write_bundle(integer, out / "network.bundle", lut=lut, overwrite=True)
     bundle = export.read_bundle(out / "network.bundle")
-    decision, counts = decide(bundle, _pixels(x), _HONEST)
+    on_ticks = isinstance(classifier, TickClassifier)
+    rule = bundle.decoding if on_ticks else _TIES_ARE_WRONG
+    decision, counts = decide(bundle, _pixels(x), rule)
+    predicted = np.where(decision.unbroken, -1, decision.label)
     rows: dict[str, object] = {
         "test samples": len(label),
-        "accuracy, float": percent(answer == label),
-        f"accuracy, integer emulator ({settings.bits} bits, {settings.ticks} ticks)": (
-            percent(decision.label == label.numpy())
+        "accuracy, float": percent(run.predicted == label),
+        f"accuracy, integer emulator ({settings.bits} bits, {ticks} ticks)": (
+            percent(predicted == label.numpy())
         ),
         **_nir_rows(classifier, out, x, label, settings),
-        "no decision, float": percent(answer == -1),
-        "no decision, integer": percent(decision.label == -1),
-        "of these tied": percent(decision.tied),
+        "no decision, float": percent(run.predicted == -1),
+        "no decision, integer": percent(predicted == -1),
+        "tied, float": percent(first_spike_tied(post)),
+        "tied, integer": percent(decision.tied),
         "silent outputs, float": percent(post.isinf()),
-        "spikes per neuron": _spikes_per_neuron(times),
+        "spikes per neuron": _spikes_per_neuron(run.times),
         "first output spike, input windows": f"{_mean_time(post):.3f}",
         "first output spike, ticks": mean_tick(decision),
-        "energy and latency per sample": str(
-            export.estimate_cost(counts, settings.ticks)
-        ),
+        "additions per sample": f"{run.additions:,.0f}",
+        "additions up to the decision": f"{run.additions_to_decision:,.0f}",
+        "energy and latency per sample": str(export.estimate_cost(counts, ticks)),
     }
-    return rows, _figures(times, label)
+    return rows, _figures(run, label)
 
 
 def _intensities(data: TensorData) -> Tensor:
@@ -92,15 +108,19 @@ def integer_network(
     """Round a network, and make the pixel table that encodes as it was trained.
 
     Args:
-        classifier: a `TemporalClassifier`; the export refuses others.
+        classifier: a `TemporalClassifier` or `TickClassifier`; the export refuses
+            others.
         bits: of a weight.
-        ticks: up to the horizon.
+        ticks: up to the horizon; a network on ticks has its own number.
     """
+    ticks = classifier.hparams.get("num_ticks", ticks)
     integer = export.quantise(classifier.network, bits=bits, num_ticks=ticks)
     return integer, _lut(classifier, integer)
 
 
 def _lut(classifier: Classifier, network: export.IntegerNetwork) -> NDArray[np.uint16]:
+    if isinstance(classifier, TickClassifier):
+        return export.latency_ticks_lut(network, x_min=classifier.hparams["x_min"])
     silent_zero = classifier.hparams["silent_zero"]
     return export.latency_lut(network, silent_zero=silent_zero)
 
@@ -109,41 +129,70 @@ def _pixels(x: Tensor) -> NDArray[np.uint8]:
     return (255 * x).round().numpy().astype(np.uint8)
 
 
+class _Run(NamedTuple):
+    """What a network did with all samples, times in input windows."""
+
+    times: dict[str, Tensor]
+    predicted: Tensor
+    potential: Tensor | None
+    additions: float
+    additions_to_decision: float
+
+
 @torch.no_grad()
-def _spike_times(classifier: TemporalClassifier, x: Tensor) -> dict[str, Tensor]:
+def _run(classifier: FirstSpikes, x: Tensor) -> _Run:
     parts: list[dict[str, Tensor]] = []
-    with record_spike_times(classifier) as times:
+    predicted, potentials = [], []
+    window = classifier.hparams.get("num_ticks", 1)
+    with (
+        record_spike_times(classifier) as times,
+        record_layer_inputs(classifier) as entered,
+    ):
+        count = SpikeTimeCount(entered)
         for part in x.split(_CHUNK):
-            classifier(part)
-            parts.append(dict(times))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            output = classifier(part)
+            predicted.append(classifier.answer(output).predicted_class)
+            if isinstance(output, TickOutput):
+                potentials.append(output.potential)
+            count.add(times)
+            parts.append({name: time / window for name, time in times.items()})
+    means = count.means(torch.as_tensor)
+    return _Run(
+        {name: torch.cat([part[name] for part in parts]) for name in parts[0]},
+        torch.cat(predicted),
+        torch.cat(potentials) if potentials else None,
+        float(means["additions"]),
+        float(means["additions_to_decision"]),
+    )
 
 
 def _nir_rows(
-    classifier: TemporalClassifier,
+    classifier: FirstSpikes,
     out: Path,
     x: Tensor,
     label: Tensor,
     settings: argparse.Namespace,
 ) -> dict[str, object]:
     """Accuracy of the NIR file in each reader that is installed."""
-    network = export.quantise_uniform(classifier.network, num_ticks=settings.ticks)
+    ticks = classifier.hparams.get("num_ticks", settings.ticks)
+    network = export.quantise_uniform(classifier.network, num_ticks=ticks)
     path = out / "network.nir"
     export.write_nir(network, path, overwrite=True)
     lut = _lut(classifier, network)
     count = min(settings.nir_samples, len(x))
-    ticks = export.encode_pixels(lut, _pixels(x[:count]))
-    truth = export.emulate(network, ticks).output_ticks
+    entering = export.encode_pixels(lut, _pixels(x[:count]))
+    truth = export.emulate(network, entering).output_ticks
     rows: dict[str, object] = {}
     for reader, run in READERS.items():
         name = f"accuracy, NIR read by {reader} ({count} samples)"
         try:
-            first = run(path, ticks)
+            first = run(path, entering)
         except ImportError as error:
             rows[name] = f"left out: {error}"
             continue
-        time = torch.from_numpy(np.where(first == export.SILENT, np.inf, first))
-        rows[name] = percent(first_spike_class(time) == label[:count])
+        if not isinstance(classifier, TickClassifier):  # a reader gives no potentials
+            time = torch.from_numpy(np.where(first == export.SILENT, np.inf, first))
+            rows[name] = percent(first_spike_class(time) == label[:count])
         rows[f"first spikes that differ, {reader}"] = int((first != truth).sum())
     return rows
 
@@ -160,13 +209,14 @@ def _mean_time(post: Tensor) -> float:
     return float(first[first.isfinite()].mean())
 
 
-def _figures(times: Mapping[str, Tensor], label: Tensor) -> dict[str, Any]:
-    names = [name for name in times if name != "output"]
-    layers = [times[name] for name in names]
-    post = times["output"]
+def _figures(run: _Run, label: Tensor) -> dict[str, Any]:
+    names = [name for name in run.times if name != "output"]
+    layers = [run.times[name] for name in names]
+    post = run.times["output"]
+    latency = viz.accuracy_against_latency(post, label, run.potential)
     return {
         "Raster": viz.raster(layers, names=names),
         "Spike times": viz.spike_time_histogram(layers, names=names),
-        "Accuracy against latency": viz.accuracy_against_latency(post, label),
-        "Confusion": viz.confusion(first_spike_class(post), label, post.shape[1]),
+        "Accuracy against latency": latency,
+        "Confusion": viz.confusion(run.predicted, label, post.shape[1]),
     }

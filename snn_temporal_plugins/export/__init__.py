@@ -8,6 +8,11 @@ decision = decode(bundle.network, emulation, bundle.decoding)
 
 write_nir(quantise_uniform(network, num_ticks=256), "net.nir")  # first spikes
 write_nir(network, "net.nir")  # LIF layers, trained on spike trains
+
+Integrate-and-fire networks (SSTDP) bring the number of their ticks: leave num_ticks
+away. Their inputs have another code:
+
+write_bundle(integer, "net.bundle", lut=latency_ticks_lut(integer))
 """
 
 from snn_temporal_plugins.export.bundle.cost import (
@@ -21,6 +26,7 @@ from snn_temporal_plugins.export.bundle.emulate import Emulation, emulate
 from snn_temporal_plugins.export.bundle.encoder import (
     encode_pixels,
     latency_lut,
+    latency_ticks_lut,
     to_ticks,
 )
 from snn_temporal_plugins.export.bundle.events import EventCounts
@@ -77,6 +83,7 @@ __all__ = [
     # run as integers
     "SILENT",
     "latency_lut",
+    "latency_ticks_lut",
     "encode_pixels",
     "to_ticks",
     "emulate",

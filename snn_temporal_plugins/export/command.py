@@ -6,6 +6,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +112,8 @@ def decide(
         return np.concatenate([getattr(part, name) for part in parts])
 
     return (
-        Decision(*(joined(decisions, name) for name in ("label", "tick", "tied"))),
-        EventCounts(
-            *(joined(counts, name) for name in ("spikes", "operations", "updates"))
-        ),
+        Decision(*(joined(decisions, part.name) for part in fields(Decision))),
+        EventCounts(*(joined(counts, part.name) for part in fields(EventCounts))),
     )
 
 

@@ -30,6 +30,8 @@ class ExportCode(IntEnum):
     SPIKE_TRAIN = 118
     RESET = 119
     ENCODING = 120
+    RESPONSE = 121
+    LEAK = 122
 
 
 class BundleCode(IntEnum):
@@ -51,6 +53,7 @@ class BundleCode(IntEnum):
     WIDTH = 214
     SHAPE = 215
     GOLDEN = 216
+    RESPONSE = 217
 
 
 class ExportError(ValueError):

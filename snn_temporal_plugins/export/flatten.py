@@ -2,15 +2,18 @@
 
 Three spellings of the same layers are understood: the core layers of this package
 (spike times in and out), the window layers of the adapters (a module with a `core`
-layer and a tick `dt`), and the step form (`nn.Linear` or `nn.Conv2d` followed by a
-neuron whose class says `nir_node = "ReLPSP"`).
+layer), and the step form (`nn.Linear` or `nn.Conv2d` followed by a neuron whose class
+says `nir_node = "ReLPSP"` or `"IF"`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
@@ -21,9 +24,15 @@ from snn_temporal_plugins.export.layers import (
     FlattenLayer,
     Layer,
     PoolLayer,
+    Response,
     output_shape,
 )
-from snn_temporal_plugins.export.spiking import spiking_layer, square
+from snn_temporal_plugins.export.spiking import (
+    check_ramp,
+    check_step,
+    spiking_layer,
+    square,
+)
 from snn_temporal_plugins.export.walk import (
     check_flatten,
     find_input_shape,
@@ -32,6 +41,8 @@ from snn_temporal_plugins.export.walk import (
 )
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
+    IFConv2d,
+    IFLinear,
     LIFConv2d,
     LIFLinear,
     PSPDropout,
@@ -44,14 +55,17 @@ from snn_temporal_plugins.neurons import (
 
 __all__ = ["flatten_network"]
 
-_CORE = (ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d)
+_RAMP = (ReLPSPLinear, ReLPSPConv2d)
+_STEP = (IFLinear, IFConv2d)
 _SPIKE_TRAIN = (LIFLinear, LIFConv2d, PSPFilter, PSPPool2d, PSPDropout, TimeFlatten)
-_RAMP_RULES = ("stdbp",)
+_NEURONS: Mapping[str | None, Response] = {"ReLPSP": "ramp", "IF": "step"}
 _ALLOWED = (
-    "ReLPSPLinear, ReLPSPConv2d, EarliestSpikePool2d (core or adapter form), "
-    "nn.Linear or nn.Conv2d followed by a ReLPSP neuron, nn.Flatten, "
-    "nn.Sequential, and dropout"
+    "ReLPSPLinear, ReLPSPConv2d, or IFLinear, IFConv2d, EarliestSpikePool2d (core or "
+    "adapter form), nn.Linear or nn.Conv2d followed by a ReLPSP or IF neuron, "
+    "nn.Flatten, nn.Sequential, and dropout"
 )
+
+_T = TypeVar("_T", bound=float | str)
 
 
 @dataclass
@@ -59,8 +73,10 @@ class _Walk:
     """What is known so far while a network is walked."""
 
     layers: list[Layer] = field(default_factory=list)
+    responses: dict[str, Response] = field(default_factory=dict)
     horizons: dict[str, float] = field(default_factory=dict)
     ticks: dict[str, float] = field(default_factory=dict)
+    num_ticks: dict[str, int] = field(default_factory=dict)
     synapse: tuple[str, nn.Linear | nn.Conv2d] | None = None
 
 
@@ -98,12 +114,15 @@ def flatten_network(
             f"only {', '.join(walk.ticks)} of {spiking} spiking layers live on ticks; "
             "build all layers in one form",
         )
+    response = _common(walk.responses, ExportCode.RESPONSE, "responses")
     t_max = _common(walk.horizons, ExportCode.HORIZON, "t_max")
     flat = FlatNetwork(
         layers=tuple(walk.layers),
         input_shape=find_input_shape(network, walk.layers, input_shape),
         t_max=math.inf if t_max is None else t_max,
         dt=_common(walk.ticks, ExportCode.TICK, "dt"),
+        response="ramp" if response is None else response,
+        num_ticks=_common(walk.num_ticks, ExportCode.HORIZON, "num_steps"),
     )
     shape = flat.input_shape
     for index, layer in enumerate(flat.layers):
@@ -136,13 +155,7 @@ def _add(walk: _Walk, name: str, module: nn.Module) -> None:
 
 def _add_core(walk: _Walk, label: str, module: nn.Module) -> None:
     """Append a core layer, or the core of an adapter's window layer."""
-    core = module if isinstance(module, _CORE) else getattr(module, "core", None)
-    if not isinstance(core, _CORE):
-        raise ExportError(
-            ExportCode.UNSUPPORTED_LAYER,
-            f"{label} cannot be exported; allowed: {_ALLOWED}. Put the layers, in "
-            "the order in which they run, into one nn.Sequential",
-        )
+    core = getattr(module, "core", module)
     if isinstance(core, EarliestSpikePool2d):
         walk.layers.append(
             PoolLayer(
@@ -152,40 +165,55 @@ def _add_core(walk: _Walk, label: str, module: nn.Module) -> None:
             )
         )
         return
-    if core.rule not in _RAMP_RULES:
-        raise ExportError(
-            ExportCode.RULE,
-            f"{label} uses rule {core.rule!r}, whose neuron is no ramp; allowed: "
-            f"{', '.join(_RAMP_RULES)}",
-        )
     tick = 1.0
     if core is not module:  # the core of a window layer counts time in ticks
         tick = walk.ticks[label] = float(getattr(module, "dt", 1.0))
-    walk.horizons[label] = core.t_max * tick
-    walk.layers.append(spiking_layer(label, core, core.weight, core.v_th))
+    if isinstance(core, _RAMP):
+        check_ramp(label, core)
+        v_th = core.v_th
+        walk.responses[label] = "ramp"
+        walk.horizons[label] = core.t_max * tick
+    elif isinstance(core, _STEP):
+        check_step(label, core)
+        v_th = _in_dtype(core.v_th, core.weight)
+        walk.responses[label] = "step"
+        if core is module:  # a window layer counts as many ticks as its train has
+            walk.num_ticks[label] = core.num_steps
+    else:
+        raise ExportError(
+            ExportCode.UNSUPPORTED_LAYER,
+            f"{label} cannot be exported; allowed: {_ALLOWED}. Put the layers, in "
+            "the order in which they run, into one nn.Sequential",
+        )
+    walk.layers.append(spiking_layer(label, core, core.weight, v_th))
 
 
 def _add_step_form(walk: _Walk, label: str, module: nn.Module) -> None:
-    """Append a synapse and the ReL-PSP neuron that follows it."""
+    """Append a synapse and the neuron that follows it."""
     if walk.synapse is None:
         return
     synapse_label, synapse = walk.synapse
-    if getattr(type(module), "nir_node", None) != "ReLPSP":
+    response = _NEURONS.get(getattr(type(module), "nir_node", None))
+    if response is None:
         raise _lonely_synapse(synapse_label, synapse)
     if synapse.bias is not None:
         raise ExportError(
             ExportCode.BIAS,
-            f"{synapse_label} has a bias, and a ReL-PSP neuron has none; build it "
-            "with bias=False",
+            f"{synapse_label} has a bias, and a neuron that spikes once has none; "
+            "build it with bias=False",
         )
     threshold = _step_threshold(module)
-    tick = getattr(module, "dt", None)
+    tick = getattr(module, "dt", None if response == "ramp" else 1.0)
     if threshold is None or tick is None:
         raise ExportError(
             ExportCode.UNSUPPORTED_LAYER,
-            f"{label} calls itself ReLPSP but lacks dt, or one of v_th, threshold, p",
+            f"{label} says that it is to be exported, but lacks dt, or one of v_th, "
+            "threshold, p",
         )
+    walk.responses[label] = response
     walk.ticks[label] = float(tick)
+    if response == "step":
+        threshold = _in_dtype(threshold, synapse.weight)
     walk.layers.append(spiking_layer(synapse_label, synapse, synapse.weight, threshold))
     walk.synapse = None
 
@@ -203,15 +231,20 @@ def _step_threshold(module: nn.Module) -> Tensor | float | None:
     return None
 
 
+def _in_dtype(v_th: Tensor | float, weight: Tensor) -> Tensor:
+    """Threshold as the layer compares with it: one that is met is not crossed."""
+    return torch.as_tensor(v_th, dtype=weight.dtype, device=weight.device)
+
+
 def _lonely_synapse(label: str, module: nn.Module) -> ExportError:
     return ExportError(
         ExportCode.UNSUPPORTED_LAYER,
-        f"{label} is not followed by a ReLPSP neuron; allowed: {_ALLOWED}. Put the "
-        "neuron directly after it, or use a ReLPSPLinear or ReLPSPConv2d layer",
+        f"{label} is not followed by a ReLPSP or IF neuron; allowed: {_ALLOWED}. Put "
+        "the neuron directly after it, or use a layer that holds its neurons",
     )
 
 
-def _common(values: dict[str, float], code: ExportCode, what: str) -> float | None:
+def _common(values: Mapping[str, _T], code: ExportCode, what: str) -> _T | None:
     """The one value that all layers share, `None` if no layer has any."""
     distinct = sorted(set(values.values()))
     if len(distinct) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "LIFNetwork",
     "Layer",
     "PoolLayer",
+    "Response",
     "SumPoolLayer",
     "output_shape",
     "window_shape",
@@ -32,7 +33,7 @@ class DenseLayer:
 
     Attributes:
         weight: `(out, in)` float64.
-        v_th: `(out,)` float64, in weight times time; of LIF neurons in weight.
+        v_th: `(out,)` float64, of ramps in weight times time, else in weight.
     """
 
     weight: NDArray[np.float64]
@@ -45,7 +46,7 @@ class ConvLayer:
 
     Attributes:
         weight: `(out, in, k, k)` float64.
-        v_th: `(out,)` float64, in weight times time; of LIF neurons in weight.
+        v_th: `(out,)` float64, of ramps in weight times time, else in weight.
         stride: pixels between two windows.
         padding: silent pixels added on each side.
     """
@@ -72,10 +73,13 @@ class FlattenLayer:
 
 Layer: TypeAlias = DenseLayer | ConvLayer | PoolLayer | FlattenLayer
 
+Response: TypeAlias = Literal["ramp", "step"]
+"""What a spike adds to a potential: from its time on a line, or its weight at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class FlatNetwork:
-    """A feed-forward ReL-PSP network in topological order.
+    """A feed-forward network of first spikes in topological order.
 
     Attributes:
         layers: the layers, first to last.
@@ -83,12 +87,17 @@ class FlatNetwork:
         t_max: the latest spike time that counts, common to all layers, in units of
             time; `inf` if no layer has one.
         dt: length of a tick if the layers live on a grid already, else `None`.
+        response: "ramp" of ReL-PSP neurons, which fire at `V >= v_th`, or "step" of
+            integrate-and-fire neurons, which fire at `V > v_th`.
+        num_ticks: number of ticks that the layers count, `None` if they count none.
     """
 
     layers: tuple[Layer, ...]
     input_shape: tuple[int, ...]
     t_max: float = math.inf
     dt: float | None = None
+    response: Response = "ramp"
+    num_ticks: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

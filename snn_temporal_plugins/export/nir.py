@@ -2,8 +2,10 @@
 
 | network | nodes | module |
 |---|---|---|
-| first spikes, from `quantise_uniform` | NIR-ReLPSP/1 | `nir_relpsp.py` |
+| first spikes, rounded | NIR-ReLPSP/1 or NIR-IF/1 | `nir_first_spikes.py` |
 | spike trains, of LIF layers | Linear, Conv2d, CubaLIF | `nir_lif.py` |
+
+Networks of first spikes are rounded by `quantise_uniform` before.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from torch import nn
 from snn_temporal_plugins.export.bundle.integer import IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 from snn_temporal_plugins.export.lif import flatten_lif_network
+from snn_temporal_plugins.export.nir_first_spikes import first_spike_graph
 from snn_temporal_plugins.export.nir_lif import lif_graph
 from snn_temporal_plugins.export.nir_nodes import load_nir
-from snn_temporal_plugins.export.nir_relpsp import relpsp_graph
 
 if TYPE_CHECKING:
     import nir
@@ -48,7 +50,7 @@ def to_nir(
         ImportError: if nir is not installed.
     """
     if isinstance(network, IntegerNetwork):
-        return relpsp_graph(network)
+        return first_spike_graph(network)
     return lif_graph(flatten_lif_network(network, input_shape=input_shape))
 
 

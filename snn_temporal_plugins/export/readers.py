@@ -1,8 +1,8 @@
 """Reading a NIR file back with other libraries, and comparing every spike.
 
 Measured with nir 1.0.8, nirtorch 2.6, Norse 1.1.0 and snnTorch 1.0.0. Networks of first
-spikes (NIR-ReLPSP/1): dense layers, convolutions and earliest-spike pooling are exact
-in both. Networks of spike trains: see train_readers.py.
+spikes (NIR-ReLPSP/1 and NIR-IF/1): dense layers, convolutions and earliest-spike
+pooling are exact in both. Networks of spike trains: see train_readers.py.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch import nn
 from snn_temporal_plugins.export.bundle.emulate import emulate
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
+from snn_temporal_plugins.export.nir_first_spikes import ENCODINGS
 from snn_temporal_plugins.export.nir_hosts import load_in_norse, load_in_snntorch
 from snn_temporal_plugins.export.nir_nodes import load_nir
-from snn_temporal_plugins.export.nir_relpsp import ENCODING
 from snn_temporal_plugins.export.train_readers import TRAIN_READERS, output_spikes
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class NirCheck:
 
 
 def run_in_norse(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
-    """Run a NIR-ReLPSP/1 file in Norse.
+    """Run a NIR file of first spikes in Norse.
 
     Args:
         path: the file.
@@ -65,14 +65,14 @@ def run_in_norse(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
         readers' shift taken out; `SILENT` where none came.
 
     Raises:
-        ExportError: if the file is not in this encoding.
+        ExportError: if the file is in no encoding of first spikes.
         ImportError: if Norse is not installed.
     """
     return _first_spikes(load_in_norse, path, input_ticks)
 
 
 def run_in_snntorch(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
-    """Run a NIR-ReLPSP/1 file in snnTorch; see `run_in_norse`.
+    """Run a NIR file of first spikes in snnTorch; see `run_in_norse`.
 
     Args:
         path: the file.
@@ -82,7 +82,7 @@ def run_in_snntorch(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int3
         `(batch, out)` first-spike ticks, `SILENT` where none came.
 
     Raises:
-        ExportError: if the file is not in this encoding.
+        ExportError: if the file is in no encoding of first spikes.
         ImportError: if snnTorch is not installed.
     """
     return _first_spikes(load_in_snntorch, path, input_ticks)
@@ -128,15 +128,17 @@ def _first_spikes(
 ) -> NDArray[np.int32]:
     """Step an imported network through all ticks; time by time, to keep memory small.
 
-    A layer fires one tick early, so a spike past the horizon could show inside it; it
-    is cut after the shift. Such a spike of a hidden layer only acts past the horizon.
+    A layer of ramps fires one tick early, so a spike past the horizon could show inside
+    it; it is cut after the shift. Such a spike of a hidden layer only acts past the
+    horizon.
     """
     graph = load_nir().read(path)
     encoding = graph.metadata.get("encoding")
-    if encoding != ENCODING:
+    if encoding not in ENCODINGS.values():
         raise ExportError(
             ExportCode.PARAMETER,
-            f"{path} has encoding {encoding!r}; allowed: {ENCODING!r}",
+            f"{path} has encoding {encoding!r}; allowed: "
+            f"{', '.join(ENCODINGS.values())}",
         )
     num_ticks, shift = int(graph.metadata["num_ticks"]), int(graph.metadata["shift"])
     network = load(graph)

@@ -8,8 +8,23 @@ from torch import Tensor, nn
 
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 from snn_temporal_plugins.export.layers import ConvLayer, DenseLayer
+from snn_temporal_plugins.neurons import (
+    IFConv2d,
+    IFLinear,
+    ReLPSPConv2d,
+    ReLPSPLinear,
+)
+from snn_temporal_plugins.rules import get_rule
 
-__all__ = ["check_numbers", "check_values", "spiking_layer", "square", "to_array"]
+__all__ = [
+    "check_numbers",
+    "check_ramp",
+    "check_step",
+    "check_values",
+    "spiking_layer",
+    "square",
+    "to_array",
+]
 
 
 def spiking_layer(
@@ -28,6 +43,49 @@ def spiking_layer(
         stride=square(module.stride, label, "stride"),
         padding=square(module.padding, label, "padding"),
     )
+
+
+def check_ramp(label: str, core: ReLPSPLinear | ReLPSPConv2d) -> None:
+    """Refuse a rule whose neuron is another one than the layer's name says.
+
+    Args:
+        label: name of the layer, for the error.
+        core: the layer.
+
+    Raises:
+        ExportError: if the rule's neuron is no ramp.
+    """
+    if get_rule(core.rule).response != "ramp":
+        raise ExportError(
+            ExportCode.RULE,
+            f"{label} uses rule {core.rule!r}, whose neuron is no ramp; allowed: rules "
+            "such as 'stdbp'",
+        )
+
+
+def check_step(label: str, core: IFLinear | IFConv2d) -> None:
+    """Refuse settings of the rule that make another neuron.
+
+    Args:
+        label: name of the layer, for the error.
+        core: the layer.
+
+    Raises:
+        ExportError: for a leak and for the released code's window.
+    """
+    if core.rule_options.get("tau_mem") is not None:
+        raise ExportError(
+            ExportCode.LEAK,
+            f"{label} has tau_mem={core.rule_options['tau_mem']}, and an exported "
+            "neuron does not leak; train with tau_mem=None",
+        )
+    if core.rule_options.get("compat") is not None:
+        raise ExportError(
+            ExportCode.RULE,
+            f"{label} has compat={core.rule_options['compat']!r}, which drops the "
+            "inputs of the last two ticks; allowed: None. The same weights give the "
+            "same spikes with compat=None, num_steps 2 lower and those inputs silent",
+        )
 
 
 def check_values(

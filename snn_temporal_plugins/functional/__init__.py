@@ -9,6 +9,7 @@ from snn_temporal_plugins.functional.coding import (
 from snn_temporal_plugins.functional.decoding import (
     decision_time,
     first_spike_class,
+    first_spike_tied,
     summed_psp_class,
 )
 from snn_temporal_plugins.functional.lif import LIFState, psp_filter
@@ -44,6 +45,7 @@ __all__ = [
     "weight_sum_penalty",
     "dead_neuron_penalty",
     "first_spike_class",
+    "first_spike_tied",
     "decision_time",
     "summed_psp_class",
     "LIFState",

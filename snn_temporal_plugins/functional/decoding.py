@@ -6,27 +6,58 @@ import torch
 from torch import Tensor
 
 
-def first_spike_class(spike_time: Tensor) -> Tensor:
+def first_spike_class(spike_time: Tensor, potential: Tensor | None = None) -> Tensor:
     """Index of the output that fires first; -1 if none does or the first is tied.
+
+    Args:
+        spike_time: Output spike times, (batch, class), inf = silent.
+        potential: Potential at which each output fired, (batch, class): among those
+            that are first, the largest wins. None: a tie is no decision.
+
+    Returns:
+        Class index, or -1 for "no decision", (batch,), int64. -1 equals no label, so an
+        accuracy computed by `==` counts silence and unbroken ties as wrong.
+
+    Raises:
+        ValueError: spike_time is not (batch, class) with at least one class, or
+            potential has another shape.
+    """
+    first = _first(spike_time)
+    if potential is not None:
+        if potential.shape != spike_time.shape:
+            raise ValueError(
+                f"potential has shape {tuple(potential.shape)} but spike_time "
+                f"{tuple(spike_time.shape)}; they must be equal, (batch, class)."
+            )
+        level = torch.where(first, potential, -math.inf)
+        first = first & (level == level.amax(1, keepdim=True))
+    return torch.where(first.sum(1) == 1, first.int().argmax(1), -1)
+
+
+def first_spike_tied(spike_time: Tensor) -> Tensor:
+    """Whether several outputs share the earliest spike time.
 
     Args:
         spike_time: Output spike times, (batch, class), inf = silent.
 
     Returns:
-        Class index, or -1 for "no decision", (batch,), int64. -1 equals no label, so an
-        accuracy computed by `==` counts silence and ties as wrong.
+        (batch,), bool; silence is no tie.
 
     Raises:
         ValueError: spike_time is not (batch, class) with at least one class.
     """
+    return _first(spike_time).sum(1) > 1
+
+
+def _first(spike_time: Tensor) -> Tensor:
+    """Where an output fires at the earliest time of its sample, bool."""
     if spike_time.dim() != 2 or spike_time.shape[1] == 0:
         raise ValueError(
             f"spike_time has shape {tuple(spike_time.shape)}; it must be "
             "(batch, class) with at least one class."
         )
-    earliest, winner = spike_time.min(1)
-    tied = (spike_time == earliest[:, None]).sum(1) > 1
-    return torch.where((earliest < math.inf) & ~tied, winner, -1)
+    earliest = spike_time.amin(1, keepdim=True)
+    return (spike_time == earliest) & (earliest < math.inf)
 
 
 def decision_time(spike_time: Tensor) -> Tensor:

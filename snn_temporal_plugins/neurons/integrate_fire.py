@@ -25,7 +25,8 @@ class _IF(nn.Module, ABC):
         a: float,
         b: float,
         compat: Literal["released"] | None,
-        weight_high: float | None,
+        weight_mean: float,
+        weight_gain: float,
         rule_options: Mapping[str, Any] | None,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
@@ -37,11 +38,9 @@ class _IF(nn.Module, ABC):
         fan_in = math.prod(weight_shape[1:])
         self.num_steps = num_steps
         self.v_th = v_th
-        self.a = a
-        self.b = b
-        self.compat = compat
-        self.weight_high = 40 * v_th / fan_in if weight_high is None else weight_high
-        self.rule_options = dict(rule_options or {})
+        self.weight_mean = weight_mean
+        self.weight_gain = weight_gain
+        self.rule_options = {"a": a, "b": b, "compat": compat, **(rule_options or {})}
         self.weight = nn.Parameter(
             torch.empty(weight_shape, device=device, dtype=dtype)
         )
@@ -51,8 +50,14 @@ class _IF(nn.Module, ABC):
         self._fire(silence)
 
     def reset_parameters(self) -> None:
-        """Draw the weights anew from U(0, weight_high)."""
-        nn.init.uniform_(self.weight, 0, self.weight_high)
+        """Draw the weights anew from N(mean, (gain / sqrt(fan_in))^2).
+
+        Some neurons should fire early, some late and some not at all: where all weights
+        are positive, as in the released code, all fire in the first ticks, and it takes
+        long until their times say anything.
+        """
+        fan_in = self.weight[0].numel()
+        nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
 
     def _fire(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
         return sstdp_with_potential(
@@ -60,9 +65,6 @@ class _IF(nn.Module, ABC):
             self.weight.flatten(1),
             self.v_th,
             t_max=self.num_steps,
-            a=self.a,
-            b=self.b,
-            compat=self.compat,
             **self.rule_options,
         )
 
@@ -76,7 +78,11 @@ class _IF(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """Constants, for print(network)."""
-        return f"num_steps={self.num_steps}, v_th={self.v_th}, a={self.a}, b={self.b}"
+        options = self.rule_options
+        return (
+            f"num_steps={self.num_steps}, v_th={self.v_th}, a={options['a']}, "
+            f"b={options['b']}"
+        )
 
 
 class IFLinear(_IF):
@@ -92,9 +98,9 @@ class IFLinear(_IF):
         a: Strengthening of inputs at or before the output spike.
         b: Weakening of later and silent inputs.
         compat: "released" for the numbers of the released code.
-        weight_high: Initial weights are U(0, weight_high); None: 40 v_th / in_features,
-            which lets most neurons fire early.
-        rule_options: Further settings of `sstdp`, from `tau_mem` on.
+        weight_mean: Mean of the initial weights (see `reset_parameters`).
+        weight_gain: Initial standard deviation times sqrt(fan_in).
+        rule_options: Further settings of `sstdp`, such as `tau_mem`.
         device: Device of the weights.
         dtype: Floating-point type of the weights.
 
@@ -111,11 +117,12 @@ class IFLinear(_IF):
         out_features: int,
         *,
         num_steps: int = 256,
-        v_th: float = 100.0,
+        v_th: float = 1.0,
         a: float = 1.0,
         b: float = 0.0,
         compat: Literal["released"] | None = None,
-        weight_high: float | None = None,
+        weight_mean: float = 0.0,
+        weight_gain: float = 1.4,
         rule_options: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -129,7 +136,8 @@ class IFLinear(_IF):
             a,
             b,
             compat,
-            weight_high,
+            weight_mean,
+            weight_gain,
             rule_options,
             device,
             dtype,
@@ -161,7 +169,8 @@ class IFConv2d(_IF):
         b: Weakening.
         compat: "released" for the numbers of the released code (with T, where that has
             a fixed 256).
-        weight_high: Initial weights are U(0, weight_high); None: 40 v_th / fan_in.
+        weight_mean: Mean of the initial weights.
+        weight_gain: Initial standard deviation times sqrt(fan_in).
         rule_options: Further settings of `sstdp`.
         device: Device of the weights.
         dtype: Floating-point type of the weights.
@@ -182,11 +191,12 @@ class IFConv2d(_IF):
         stride: int = 1,
         padding: int = 0,
         num_steps: int = 256,
-        v_th: float = 100.0,
+        v_th: float = 1.0,
         a: float = 1.0,
         b: float = 0.0,
         compat: Literal["released"] | None = None,
-        weight_high: float | None = None,
+        weight_mean: float = 0.0,
+        weight_gain: float = 1.4,
         rule_options: Mapping[str, Any] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -204,7 +214,8 @@ class IFConv2d(_IF):
             a,
             b,
             compat,
-            weight_high,
+            weight_mean,
+            weight_gain,
             rule_options,
             device,
             dtype,

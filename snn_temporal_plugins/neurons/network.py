@@ -12,6 +12,7 @@ from snn_temporal_plugins.neurons.architecture import (
     Pool,
     read_architecture,
 )
+from snn_temporal_plugins.neurons.integrate_fire import IFConv2d, IFLinear
 from snn_temporal_plugins.neurons.lif import LIFConv2d, LIFLinear
 from snn_temporal_plugins.neurons.psp import (
     PSPDropout,
@@ -28,6 +29,8 @@ from snn_temporal_plugins.rules import get_rule
 # sees few and late spikes, so it gets steeper weights and a positive sum; the output
 # starts with every class firing. Mean weight = weight sum / fan_in.
 _FIRST, _LATER, _OUTPUT = (2.0, 0.0), (4.0, 4.0), (1.4, 12.0)  # gain, weight sum
+# The same of integrate-and-fire layers, in thresholds: hidden, output.
+_IF_HIDDEN, _IF_OUTPUT = (1.4, 8.0), (0.5, 1.5)
 
 
 def build_network(
@@ -39,6 +42,7 @@ def build_network(
     t_max: float = 2.0,
     slope_clip: float | None = 5.0,
     learn_threshold: bool = False,
+    num_ticks: int = 256,
     num_steps: int | None = 5,
     tau_mem: float = 5.0,
     tau_syn: float = 3.0,
@@ -52,26 +56,29 @@ def build_network(
     2x2 pooling, and three dense layers; `"784-400-10"` is two dense layers. A string
     that starts with a convolution means images of 28x28. The rule decides the layers.
 
-    Rules on spike times: ReL-PSP layers; spike times (batch, ...) in, spike times
-    (batch, class) out. Rules on spike trains: LIF layers; images (batch, ...) in, or
-    with num_steps=None events (time, batch, ...); PSPs (time, batch, class) out.
+    Rules on spike times: ReL-PSP layers, for SSTDP integrate-and-fire layers on ticks;
+    spike times (batch, ...) in, spike times (batch, class) out. Rules on spike trains:
+    LIF layers; images (batch, ...) in, or with num_steps=None events (time, batch,
+    ...); PSPs (time, batch, class) out.
 
     Args:
         spec: Architecture string.
         rule: Name of the learning rule.
         v_th: Threshold of every neuron, unitless.
         dropout: Probability that a hidden neuron is cut off in training.
-        t_max: Spike times: horizon of every layer, in input windows.
-        slope_clip: Spike times: upper limit of the factor 1/slope in the backward;
-            None = exact.
-        learn_threshold: Spike times: whether thresholds are parameters.
+        t_max: ReL-PSP: horizon of every layer, in input windows.
+        slope_clip: ReL-PSP: upper limit of the factor 1/slope in the backward; None =
+            exact.
+        learn_threshold: ReL-PSP: whether thresholds are parameters.
+        num_ticks: SSTDP: number of ticks T of every layer.
         num_steps: Spike trains: steps for which an image is shown as a constant
             current; None: the input already is a train of spikes.
         tau_mem: Spike trains: membrane time constant, in steps.
         tau_syn: Spike trains: synaptic time constant, in steps.
         reset: Spike trains: "hard" or "soft".
         conv_weight_scale: Spike trains: factor of the convolutions' initial weights.
-        rule_options: Spike trains: further options of the rule, such as `decision`.
+        rule_options: SSTDP and spike trains: further options of the rule, such as `b`
+            or `decision`.
 
     Returns:
         The layers in an `nn.Sequential`. Its attribute `input_shape` is the shape of
@@ -82,8 +89,12 @@ def build_network(
             unknown.
     """
     architecture = read_architecture(spec)
-    if get_rule(rule).domain == "spike time":
-        options: dict[str, Any] = {
+    options: dict[str, Any]
+    if get_rule(rule).response == "step":
+        options = {"num_steps": num_ticks, "v_th": v_th, "rule_options": rule_options}
+        layers = _if_layers(architecture, dropout, options)
+    elif get_rule(rule).domain == "spike time":
+        options = {
             "v_th": v_th,
             "t_max": t_max,
             "slope_clip": slope_clip,
@@ -141,6 +152,35 @@ def _relpsp_layers(
                         inputs, neurons, weight_gain=gain, weight_mean=mean, **options
                     )
                 )
+        if dropout > 0 and part is not last:
+            layers.append(SilenceDropout(dropout))
+    return layers
+
+
+def _if_layers(
+    architecture: Architecture, dropout: float, options: dict[str, Any]
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    last = architecture.parts[-1]
+    for part in architecture.parts:
+        gain, weight_sum = _IF_OUTPUT if part is last else _IF_HIDDEN
+        start = {"weight_gain": gain * options["v_th"]}
+        match part:
+            case Pool(side):
+                layers.append(EarliestSpikePool2d(side))
+                continue  # pooling has no neurons to silence
+            case Convolution(channels, maps, side, padding):
+                start["weight_mean"] = (
+                    options["v_th"] * weight_sum / (channels * side * side)
+                )
+                layers.append(
+                    IFConv2d(channels, maps, side, padding=padding, **start, **options)
+                )
+            case Dense(inputs, neurons, flatten):
+                if flatten:
+                    layers.append(nn.Flatten())
+                start["weight_mean"] = options["v_th"] * weight_sum / inputs
+                layers.append(IFLinear(inputs, neurons, **start, **options))
         if dropout > 0 and part is not last:
             layers.append(SilenceDropout(dropout))
     return layers

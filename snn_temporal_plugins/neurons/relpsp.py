@@ -40,6 +40,11 @@ class _ReLPSP(nn.Module):
                 f"rule {rule!r} learns on {info.domain}s; ReL-PSP layers need a rule "
                 "on spike times, such as 'stdbp'."
             )
+        if info.response != "ramp":
+            raise ValueError(
+                f"rule {rule!r} is for neurons whose input spikes add a step, not a "
+                "ramp; take IFLinear or IFConv2d, or a rule such as 'stdbp'."
+            )
         self.rule = rule
         self.t_max = t_max
         self.slope_clip = slope_clip

@@ -33,6 +33,8 @@ class RuleInfo:
         reference: The paper.
         window: For rules on spike trains: the form that takes and gives a state, for
             streams that are cut into windows. Without it a layer cannot be continued.
+        response: For rules on spike times: what an input spike adds to the potential. A
+            "ramp" lives on real times, a "step" on whole ticks from 0 on.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RuleInfo:
     exact_gradient: bool
     reference: str
     window: Callable | None = None
+    response: Literal["ramp", "step"] = "ramp"
 
 
 RULES: Mapping[str, RuleInfo] = MappingProxyType(
@@ -51,6 +54,14 @@ RULES: Mapping[str, RuleInfo] = MappingProxyType(
             domain="spike time",
             exact_gradient=True,
             reference="Zhang et al., arXiv 2003.11837, IEEE TNNLS 33(5):1947-1958",
+        ),
+        "sstdp": RuleInfo(
+            name="sstdp",
+            function=sstdp,
+            domain="spike time",
+            exact_gradient=False,
+            reference="Liu et al., Front. Neurosci. 15:756876 (2021)",
+            response="step",
         ),
         "tssl_bp": RuleInfo(
             name="tssl_bp",

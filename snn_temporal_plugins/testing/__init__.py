@@ -21,6 +21,8 @@ def check_rule(info: RuleInfo, *, seed: int = 0) -> None:
     results are deterministic and do not depend on memory layout or on the other
     samples; silence in gives silence out; an empty batch works; no NaN appears in times
     or gradients; the gradient of silent inputs and through silent outputs is exactly 0.
+    With `info.response` "step" times are whole ticks, and a law may pass an error on
+    through silent outputs to wake them.
 
     A rule on spike trains is called as `rule(current, tau_mem=5.0, tau_syn=3.0,
     v_th=1.0)` with currents (time, batch, neuron). Checked are: shape and dtype are

@@ -18,6 +18,7 @@ def check_layer(
     input_shape: tuple[int, ...],
     *,
     domain: Literal["spike time", "spike train"] = "spike time",
+    response: Literal["ramp", "step"] = "ramp",
 ) -> None:
     """Check that a layer behaves as an `nn.Module` of its domain should.
 
@@ -32,6 +33,8 @@ def check_layer(
         input_shape: Shape of one sample, without batch and time.
         domain: Whether tensors hold first-spike times or spike trains; silence is inf
             in the one, and zero in the other.
+        response: Of a layer on spike times, as in `RuleInfo`: with "step" it is given
+            whole ticks.
 
     Raises:
         AssertionError: a clause is broken.
@@ -44,6 +47,8 @@ def check_layer(
         inputs = torch.rand(_STEPS, 4, *input_shape, generator=g).round()
     else:
         inputs = torch.rand(4, *input_shape, generator=g)
+        if response == "step":
+            inputs = (inputs * _STEPS).floor()
     silence = 0.0 if trains else math.inf
     layer.eval()
     post = layer(inputs)

@@ -25,11 +25,14 @@ from snn_temporal_plugins.training.spike_train import (
     SpikeTrainClassifier,
     TrainPrediction,
 )
+from snn_temporal_plugins.training.tick_classifier import TickClassifier, TickOutput
 from snn_temporal_plugins.training.yin_yang import YinYang
 
 __all__ = [
     "TemporalClassifier",
     "Prediction",
+    "TickClassifier",
+    "TickOutput",
     "SpikeTrainClassifier",
     "TrainPrediction",
     "Digits",

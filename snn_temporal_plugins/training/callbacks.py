@@ -9,9 +9,13 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
+from snn_temporal_plugins.training.additions import record_layer_inputs
 from snn_temporal_plugins.training.counting import SpikeTimeCount, SpikeTrainCount
-from snn_temporal_plugins.training.module import TemporalClassifier
-from snn_temporal_plugins.training.recording import Recording, without_repeat
+from snn_temporal_plugins.training.recording import (
+    FirstSpikes,
+    Recording,
+    without_repeat,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +28,11 @@ class SpikeStatistics(Recording):
     neuron and sample; `_silent/layer1`, the share of neurons that are silent, averaged
     over samples; `_dead/layer1`, the share of neurons that were silent in all samples.
     Then `_spikes`, the spikes per neuron of all layers together, and `_decision_time`,
-    the mean time of the first output spike over the samples that have one.
+    the mean time of the first output spike over the samples that have one. If all
+    weights belong to layers of this package, `_additions` too, the additions that an
+    inference costs where each spike adds one weight in each neuron it reaches; and
+    `_additions_to_decision`, those up to the first output spike, after which inference
+    may stop (all of them where there is none). Both are means over samples.
 
     For spike trains: `_rate/layer1`, the spikes per neuron and step; `_dead/layer1`;
     `_surrogate/layer1`, the share of all steps in which a PSP is below 1/(4 tau_syn),
@@ -37,11 +45,10 @@ class SpikeStatistics(Recording):
     ) -> None:
         """Set the counts to zero."""
         self.start(pl_module)
-        self._count: SpikeTimeCount | SpikeTrainCount = (
-            SpikeTimeCount()
-            if isinstance(pl_module, TemporalClassifier)
-            else SpikeTrainCount()
-        )
+        self._count: SpikeTimeCount | SpikeTrainCount = SpikeTrainCount()
+        if isinstance(pl_module, FirstSpikes):
+            entered = self._hooks.enter_context(record_layer_inputs(pl_module))
+            self._count = SpikeTimeCount(entered)
 
     def on_validation_batch_end(
         self,
@@ -122,8 +129,8 @@ class SpikePictures(Recording):
         seen = self.seen
         self.stop()
         figures = (
-            self._of_times(seen)
-            if isinstance(pl_module, TemporalClassifier)
+            self._of_times(seen, pl_module.hparams.get("num_ticks", 1))
+            if isinstance(pl_module, FirstSpikes)
             else self._of_trains(seen, batch[1])
         )
         from snn_temporal_plugins.viz import save_picture
@@ -135,11 +142,12 @@ class SpikePictures(Recording):
     on_test_epoch_start = on_validation_epoch_start
     on_test_batch_end = on_validation_batch_end
 
-    def _of_times(self, seen: dict[str, Any]) -> dict[str, Figure]:
+    def _of_times(self, seen: dict[str, Any], window: float) -> dict[str, Figure]:
         from snn_temporal_plugins.viz import raster, spike_time_histogram
 
         layers = without_repeat(seen)
-        names, times = list(layers), list(layers.values())
+        names = list(layers)
+        times = [of_layer / window for of_layer in layers.values()]
         return {
             "raster": raster(times, names=names, sample=self.sample),
             "times": spike_time_histogram(times, names=names),

@@ -19,6 +19,7 @@ from snn_temporal_plugins.training.schedule import (
     refuse_other_plan,
 )
 
+_MEANS = ("loss", "acc", "silent", "tied")
 _STEPS_BETWEEN_LOSSES = 20  # on the progress bar
 
 
@@ -28,10 +29,13 @@ class Answer(NamedTuple):
     Attributes:
         predicted_class: Class index, int64 `(batch,)`; -1 for no decision.
         silent: Where all outputs stayed silent, bool `(batch,)`.
+        tied: Where several outputs fired first, bool `(batch,)`, whether or not the tie
+            was broken; None where it is not the first spike that decides.
     """
 
     predicted_class: Tensor
     silent: Tensor
+    tied: Tensor | None = None
 
 
 class Classifier(L.LightningModule, ABC):
@@ -54,21 +58,21 @@ class Classifier(L.LightningModule, ABC):
             {
                 f"{stage}_{name}": MeanMetric()
                 for stage in ("train", "val", "test")
-                for name in ("loss", "acc", "silent")
+                for name in _MEANS
             }
         )
         self._seed = torch.initial_seed()
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         """Return what the output neurons do."""
 
     @abstractmethod
-    def loss(self, output: Tensor, label: Tensor) -> Tensor:
+    def loss(self, output: Any, label: Tensor) -> Tensor:
         """Return the loss of what `forward` gave."""
 
     @abstractmethod
-    def answer(self, output: Tensor) -> Answer:
+    def answer(self, output: Any) -> Answer:
         """Decide on classes from what `forward` gave."""
 
     def forget(self) -> None:
@@ -103,11 +107,11 @@ class Classifier(L.LightningModule, ABC):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure loss, accuracy and share of undecided samples."""
+        """Measure loss, accuracy, and the shares of silent and of tied samples."""
         self._step("val", batch)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Measure loss, accuracy and share of undecided samples."""
+        """Measure loss, accuracy, and the shares of silent and of tied samples."""
         self._step("test", batch)
 
     def on_train_epoch_end(self) -> None:
@@ -126,11 +130,14 @@ class Classifier(L.LightningModule, ABC):
         x, label = batch
         output = self(x)
         loss = self.loss(output, label)
-        answer = self.answer(output.detach())
+        with torch.no_grad():
+            answer = self.answer(output)
         shown = self._per_sample(loss, label)
         self._mean(stage, "loss").update(shown, weight=len(label))
         self._mean(stage, "acc").update((answer.predicted_class == label).float())
         self._mean(stage, "silent").update(answer.silent.float())
+        if answer.tied is not None:
+            self._mean(stage, "tied").update(answer.tied.float())
         return loss
 
     def _per_sample(self, loss: Tensor, label: Tensor) -> Tensor:
@@ -140,9 +147,10 @@ class Classifier(L.LightningModule, ABC):
         return cast(MeanMetric, self.metrics[f"{stage}_{name}"])
 
     def _log_means(self, stage: str) -> None:
-        for name in ("loss", "acc", "silent"):
+        for name in _MEANS:
             mean = self._mean(stage, name)
-            if not mean.update_called:  # resumed behind the last step of an epoch
+            # resumed behind the last step of an epoch, or there are no ties
+            if not mean.update_called:
                 continue
             self.log(f"{stage}_{name}", mean, prog_bar=name == "acc")
 
@@ -184,22 +192,25 @@ def first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def require_domain(rule: str, domain: str, module: str) -> None:
+def require_rule(rule: str, module: str) -> None:
     """Raise unless a rule learns on what a module works with.
 
     Args:
         rule: Name of the rule.
-        domain: "spike time" or "spike train".
-        module: Name of the module, for the message.
+        module: Name of the module.
 
     Raises:
-        ValueError: it learns on something else.
+        ValueError: it learns on something else; the message names the module for it.
     """
-    found = get_rule(rule).domain
-    if found != domain:
+    info = get_rule(rule)
+    found, takes_it = f"{info.domain}s", "SpikeTrainClassifier"
+    if info.domain == "spike time":
+        takes_it = "TemporalClassifier"
+        if info.response == "step":
+            found, takes_it = f"{found} on ticks", "TickClassifier"
+    if module != takes_it:
         raise ValueError(
-            f"rule {rule!r} learns on {found}s, but {module} works with {domain}s; "
-            f"the other of TemporalClassifier and SpikeTrainClassifier takes it"
+            f"rule {rule!r} learns on {found}, and {module} does not; take {takes_it}"
         )
 
 

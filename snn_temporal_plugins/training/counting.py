@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from snn_temporal_plugins.functional import decision_time
+from snn_temporal_plugins.training.additions import LayerInput, additions_of
 from snn_temporal_plugins.training.recording import SpikeTrains
 
 T = TypeVar("T")
@@ -17,13 +18,19 @@ Total = Callable[[float | Tensor], Tensor]
 
 
 class SpikeTimeCount:
-    """Counts first spikes: how many neurons have one, and when the network decides."""
+    """Counts first spikes: who has one, when the network decides, what that costs.
 
-    def __init__(self) -> None:
+    Args:
+        entered: What enters the layers, renewed before each `add`; None: not known.
+    """
+
+    def __init__(self, entered: list[LayerInput] | None = None) -> None:
         self.samples = 0
         self.spikes: dict[str, Tensor] = {}  # how often each neuron fired
         self._decided = 0  # samples with an output spike, and the sum of its times
         self._decision_time = 0.0
+        self._entered = entered
+        self._additions = {"additions": 0, "additions_to_decision": 0}
 
     def add(self, times: Mapping[str, Tensor]) -> None:
         """Count one batch, as `record_spike_times` gives it."""
@@ -35,6 +42,10 @@ class SpikeTimeCount:
         for name, value in _layers(times):
             count = (value < math.inf).sum(0)
             self.spikes[name] = self.spikes.get(name, 0) + count
+        if self._entered is not None:
+            self._additions["additions"] += additions_of(self._entered)
+            to_decision = additions_of(self._entered, until=first)
+            self._additions["additions_to_decision"] += to_decision
 
     def means(self, total: Total) -> dict[str, Tensor]:
         """Return the means by name; `total` sums a count over ranks."""
@@ -50,6 +61,9 @@ class SpikeTimeCount:
         decided, time = total(self._decided), total(self._decision_time)
         if decided:
             means["decision_time"] = time / decided
+        if self._entered is not None:
+            for name, number in self._additions.items():
+                means[name] = total(number) / samples
         return means
 
 

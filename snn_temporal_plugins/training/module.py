@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from snn_temporal_plugins.functional import (
     decision_time,
     first_spike_class,
+    first_spike_tied,
     latency_encode,
     times_to_train,
     train_to_times,
@@ -21,8 +22,8 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
-    require_domain,
     require_limits,
+    require_rule,
 )
 from snn_temporal_plugins.training.penalties import silence_penalty, spikes_of
 
@@ -100,7 +101,7 @@ class TemporalClassifier(Classifier):
         own_module = isinstance(network, nn.Module)
         self.save_hyperparameters(ignore=["network"] if own_module else [])
         if isinstance(network, str):
-            require_domain(rule, "spike time", type(self).__name__)
+            require_rule(rule, "TemporalClassifier")
             network = build_network(
                 network,
                 rule=rule,
@@ -165,7 +166,11 @@ class TemporalClassifier(Classifier):
         Args:
             output: Output spike times, shape `(batch, classes)`.
         """
-        return Answer(first_spike_class(output), torch.isinf(decision_time(output)))
+        return Answer(
+            first_spike_class(output),
+            torch.isinf(decision_time(output)),
+            first_spike_tied(output),
+        )
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch, with the penalties on silence."""

@@ -14,9 +14,11 @@ from snn_temporal_plugins.functional import psp_filter, train_to_times
 from snn_temporal_plugins.training.classifier import first
 from snn_temporal_plugins.training.module import TemporalClassifier
 from snn_temporal_plugins.training.spike_train import SpikeTrainClassifier
+from snn_temporal_plugins.training.tick_classifier import TickClassifier
 
 T = TypeVar("T")
 Keep = Callable[[str, nn.Module, Any], None]
+FirstSpikes = TemporalClassifier | TickClassifier  # the modules on first spikes
 
 
 class SpikeTrains(NamedTuple):
@@ -60,7 +62,7 @@ def _constant(layer: nn.Module, name: str) -> Any:
 
 
 @contextmanager
-def record_spike_times(classifier: TemporalClassifier) -> Iterator[dict[str, Tensor]]:
+def record_spike_times(classifier: FirstSpikes) -> Iterator[dict[str, Tensor]]:
     """Keep the spike times of the last forward pass while the context is open.
 
     Args:
@@ -74,18 +76,30 @@ def record_spike_times(classifier: TemporalClassifier) -> Iterator[dict[str, Ten
     Raises:
         TypeError: If the module works with spike trains.
     """
-    _require("record_spike_times", classifier, TemporalClassifier)
+    _require("record_spike_times", classifier, FirstSpikes)
     times: dict[str, Tensor] = {}
-    num_steps = classifier.hparams["num_steps"]
 
     def keep(name: str, layer: nn.Module, output: Any) -> None:
-        value = first(output)
-        if num_steps is not None:
-            value = train_to_times(value) * (classifier.hparams["t_max"] / num_steps)
-        times[name] = value.detach()
+        times[name] = spike_times_of(classifier, output)
 
     with _hooks(classifier.network, times.clear, keep):
         yield times
+
+
+def spike_times_of(classifier: FirstSpikes, passed: Any) -> Tensor:
+    """Return the spike times of what passes through the network of a classifier.
+
+    Args:
+        classifier: The module, which says whether spike times or trains pass.
+        passed: What enters or leaves a layer, alone or first of a tuple.
+
+    Returns:
+        Spike times in the unit of time of the classifier, `(batch, ...)`.
+    """
+    value, num_steps = first(passed), classifier.hparams.get("num_steps")
+    if num_steps is not None:
+        value = train_to_times(value) * (classifier.hparams["t_max"] / num_steps)
+    return value.detach()
 
 
 @contextmanager
@@ -173,11 +187,10 @@ def _hooks(network: nn.Module, begin: Callable[[], None], keep: Keep) -> Iterato
         yield
 
 
-def _require(name: str, module: object, kind: type) -> None:
+def _require(name: str, module: object, kind: Any) -> None:
     if not isinstance(module, kind):
-        raise TypeError(
-            f"{name} works with {kind.__name__}, got {type(module).__name__}"
-        )
+        kinds = " and ".join(of.__name__ for of in getattr(kind, "__args__", (kind,)))
+        raise TypeError(f"{name} works with {kinds}, got {type(module).__name__}")
 
 
 class Recording(Callback):
@@ -190,17 +203,18 @@ class Recording(Callback):
     def start(self, classifier: LightningModule) -> None:
         """Begin to keep the spikes of each forward pass in `seen`.
 
-        Spike times of a `TemporalClassifier`, spike trains of a `SpikeTrainClassifier`.
+        Spike times of a `TemporalClassifier` or `TickClassifier`, spike trains of a
+        `SpikeTrainClassifier`.
         """
         recording: AbstractContextManager[dict[str, Any]]
-        if isinstance(classifier, TemporalClassifier):
+        if isinstance(classifier, FirstSpikes):
             recording = record_spike_times(classifier)
         elif isinstance(classifier, SpikeTrainClassifier):
             recording = record_spike_trains(classifier)
         else:
             raise TypeError(
-                f"{type(self).__name__} works with TemporalClassifier and "
-                f"SpikeTrainClassifier, got {type(classifier).__name__}"
+                f"{type(self).__name__} works with TemporalClassifier, TickClassifier "
+                f"and SpikeTrainClassifier, got {type(classifier).__name__}"
             )
         self.stop()
         self.seen = self._hooks.enter_context(recording)

@@ -9,8 +9,11 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
-from snn_temporal_plugins.training.module import TemporalClassifier
-from snn_temporal_plugins.training.recording import Recording, spiking_layers
+from snn_temporal_plugins.training.recording import (
+    FirstSpikes,
+    Recording,
+    spiking_layers,
+)
 
 
 class DeadNeuronRevival(Recording):
@@ -41,10 +44,10 @@ class DeadNeuronRevival(Recording):
 
     def start(self, classifier: LightningModule) -> None:
         """Begin to look."""
-        if not isinstance(classifier, TemporalClassifier):
+        if not isinstance(classifier, FirstSpikes):
             raise TypeError(
-                f"DeadNeuronRevival works with TemporalClassifier, got "
-                f"{type(classifier).__name__}. On spike trains leave it out: there "
+                f"DeadNeuronRevival works with TemporalClassifier and TickClassifier, "
+                f"got {type(classifier).__name__}. On spike trains leave it out: there "
                 f"silent neurons learn by the surrogate"
             )
         super().start(classifier)

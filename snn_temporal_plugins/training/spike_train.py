@@ -23,8 +23,8 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
-    require_domain,
     require_limits,
+    require_rule,
 )
 from snn_temporal_plugins.training.normalise import normalised, require_mean_and_std
 
@@ -124,7 +124,7 @@ class SpikeTrainClassifier(Classifier):
         self.save_hyperparameters(ignore=["network"] if own_module else [])
         _check(self.hparams, own_module)
         if isinstance(network, str):
-            require_domain(rule, "spike train", type(self).__name__)
+            require_rule(rule, "SpikeTrainClassifier")
             network = build_network(
                 network,
                 rule=rule,

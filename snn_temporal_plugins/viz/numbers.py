@@ -107,7 +107,11 @@ class LatencyCurve(NamedTuple):
 
 
 def latency_curve(
-    spike_time: Tensor, target: Tensor, *, max_steps: int = 400
+    spike_time: Tensor,
+    target: Tensor,
+    potential: Tensor | None = None,
+    *,
+    max_steps: int = 400,
 ) -> LatencyCurve:
     """Return accuracy and decided share at each time at which a decision falls.
 
@@ -116,6 +120,8 @@ def latency_curve(
     Args:
         spike_time: ``(batch, class)`` in input windows.
         target: ``(batch,)`` class indices.
+        potential: ``(batch, class)`` at which the outputs fired: the largest breaks a
+            tie; ``None``: nothing does.
         max_steps: more decision times than these are thinned; those kept stay exact.
 
     Raises:
@@ -132,7 +138,7 @@ def latency_curve(
     if times.numel() == 0:
         empty = times.new_empty(0)
         return LatencyCurve(empty, empty, empty)
-    winner = first_spike_class(times)
+    winner = first_spike_class(times, None if potential is None else potential.cpu())
     decision = times.min(dim=1).values.masked_fill(winner < 0, math.inf)
     decided = decision[winner >= 0].sort().values
     right = decision[(winner >= 0) & (winner == target)].sort().values

@@ -121,18 +121,22 @@ def spike_time_histogram(
 
 
 @house_style()
-def accuracy_against_latency(spike_time: Tensor, target: Tensor) -> Figure:
+def accuracy_against_latency(
+    spike_time: Tensor, target: Tensor, potential: Tensor | None = None
+) -> Figure:
     """Draw the accuracy if every decision is cut off at time t, and who has decided.
 
     Args:
         spike_time: ``(batch, class)`` of the output layer, in input windows,
             ``inf`` = silent.
         target: ``(batch,)`` class indices.
+        potential: ``(batch, class)`` at which the outputs fired: the largest breaks a
+            tie; ``None``: a tie is no decision.
 
     Raises:
         ValueError: shapes that do not match, or NaN.
     """
-    time, accuracy, decided = latency_curve(spike_time, target)
+    time, accuracy, decided = latency_curve(spike_time, target, potential)
     figure = new_figure(
         3.4,
         "Stop the clock at any time: the solid line is the accuracy over all samples, "

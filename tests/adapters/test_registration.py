@@ -20,8 +20,12 @@ with warnings.catch_warnings():
 T, DT = 16, 0.125
 NORSE = [module for name, module in sys.modules.items() if name.startswith("norse.")]
 HOSTS = [
-    (tsnn, [snn, utils, export_nir, snn.surrogate], ["ReLPSP", "LIFLinear"]),
-    (tnorse, [nt, *NORSE], ["ReLPSP", "LIFWindowParameters", "LIFLinear", "PSPFilter"]),
+    (
+        tsnn,
+        [snn, utils, export_nir, snn.surrogate],
+        ["ReLPSP", "IF", "IFConv2d", "LIFLinear"],
+    ),
+    (tnorse, [nt, *NORSE], ["ReLPSP", "IF", "IFState", "LIFLinear", "PSPFilter"]),
 ]
 
 

@@ -1,5 +1,6 @@
 """Small integer and real networks that the export tests share."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from snn_temporal_plugins.export import (
 )
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
+    IFLinear,
     ReLPSPConv2d,
     ReLPSPLinear,
 )
@@ -65,6 +67,17 @@ def conv_network(seed=0, num_ticks=40):
     return IntegerNetwork(layers, (2, 8, 8), num_ticks, 0.05)
 
 
+def step_network(network, threshold=9):
+    """The same weights in integrate-and-fire neurons, with a threshold in reach."""
+    layers = tuple(
+        layer
+        if isinstance(layer, PoolLayer)
+        else replace(layer, threshold=np.full_like(layer.threshold, threshold))
+        for layer in network.layers
+    )
+    return replace(network, layers=layers, response="step")
+
+
 def real_dense(seed=0):
     """20-15-5 core layers."""
     torch.manual_seed(seed)
@@ -82,6 +95,16 @@ def real_conv(seed=0):
         EarliestSpikePool2d(2),
         nn.Flatten(),
         ReLPSPLinear(64, 5, t_max=2.0, weight_mean=0.1),
+    )
+
+
+def real_steps(seed=0):
+    """20-15-5 core integrate-and-fire layers on 60 ticks."""
+    torch.manual_seed(seed)
+    options = {"num_steps": 60, "v_th": 0.3}
+    return nn.Sequential(
+        IFLinear(20, 15, weight_mean=0.1, **options),
+        IFLinear(15, 5, weight_mean=0.1, **options),
     )
 
 

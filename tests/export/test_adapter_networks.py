@@ -12,11 +12,14 @@ from snn_temporal_plugins.export import (
     emulate,
     flatten_network,
     quantise,
+    run_in_norse,
+    run_in_snntorch,
 )
 from tests.export.networks import random_ticks
 
 NUM_TICKS = 40
 DT = 1 / 32
+every_kind = pytest.mark.parametrize("kind", ["ReLPSP", "IF"])
 
 
 def exact(module, rng):
@@ -47,24 +50,29 @@ def sequential(name):
     return SequentialState
 
 
-def window_network(name):
+def window_network(name, kind):
     adapter, rng = host(name), np.random.default_rng(0)
     options = {"output": False} if name == "snntorch" else {}
+    if kind == "ReLPSP":
+        options["dt"] = DT
+    conv, linear = getattr(adapter, f"{kind}Conv2d"), getattr(adapter, f"{kind}Linear")
     return sequential(name)(
-        exact(adapter.ReLPSPConv2d(1, 3, 3, padding=1, dt=DT, **options), rng),
+        exact(conv(1, 3, 3, padding=1, **options), rng),
         adapter.EarliestSpikePool2d(2),
         nn.Flatten(2),
-        exact(adapter.ReLPSPLinear(27, 4, dt=DT, **options), rng),
+        exact(linear(27, 4, **options), rng),
     )
 
 
-def step_network(name):
+def step_network(name, kind):
     adapter, rng = host(name), np.random.default_rng(0)
     neurons = {
-        "snntorch": lambda: adapter.ReLPSP(dt=DT, init_hidden=True),
-        "norse": lambda: adapter.ReLPSPCell(dt=DT),
+        ("snntorch", "ReLPSP"): lambda: adapter.ReLPSP(dt=DT, init_hidden=True),
+        ("snntorch", "IF"): lambda: adapter.IF(init_hidden=True),
+        ("norse", "ReLPSP"): lambda: adapter.ReLPSPCell(dt=DT),
+        ("norse", "IF"): lambda: adapter.IFCell(),
     }
-    neuron = neurons[name]
+    neuron = neurons[name, kind]
     return sequential(name)(
         exact(nn.Conv2d(1, 3, 3, padding=1, bias=False), rng),
         neuron(),
@@ -89,38 +97,60 @@ def integers(network):
     return quantise(network, bits=5, num_ticks=NUM_TICKS, input_shape=(1, 6, 6))
 
 
-def assert_equal(network, host_ticks, ticks):
+def assert_equal(network, kind, host_ticks, ticks):
     integer = integers(network)
-    assert integer.tick == DT
+    wanted = {"ReLPSP": (DT, "ramp"), "IF": (1.0, "step")}
+    assert (integer.tick, integer.response) == wanted[kind]
     got = emulate(integer, ticks).output_ticks
     assert 0 < (got != SILENT).mean()
     np.testing.assert_array_equal(got, host_ticks)
 
 
+@every_kind
 @pytest.mark.parametrize("name", ["snntorch", "norse"])
-def test_window_form(name):
-    network = window_network(name)
+def test_window_form(name, kind):
+    network = window_network(name, kind)
     ticks = random_ticks(np.random.default_rng(1), (5, 1, 6, 6), 20, silent=0.6)
     output = network(trains(ticks))
     output = output[0] if isinstance(output, tuple) else output
-    assert_equal(network, first_ticks(output), ticks)
+    assert_equal(network, kind, first_ticks(output), ticks)
 
 
-def test_step_form_of_snntorch():
-    network = step_network("snntorch")
+@every_kind
+def test_step_form_of_snntorch(kind):
+    network = step_network("snntorch", kind)
     ticks = random_ticks(np.random.default_rng(1), (5, 1, 6, 6), 20, silent=0.6)
     spikes = torch.stack([network(tick) for tick in trains(ticks)])
-    assert_equal(network, first_ticks(spikes), ticks)
+    assert_equal(network, kind, first_ticks(spikes), ticks)
 
 
-def test_step_form_of_norse():
-    network = step_network("norse")
+@every_kind
+def test_step_form_of_norse(kind):
+    network = step_network("norse", kind)
     ticks = random_ticks(np.random.default_rng(1), (5, 1, 6, 6), 20, silent=0.6)
     spikes, state = [], None
     for tick in trains(ticks):
         output, state = network(tick, state)
         spikes.append(output)
-    assert_equal(network, first_ticks(torch.stack(spikes)), ticks)
+    assert_equal(network, kind, first_ticks(torch.stack(spikes)), ticks)
+
+
+@pytest.mark.parametrize("make", [window_network, step_network])
+@pytest.mark.parametrize("name", ["snntorch", "norse"])
+def test_a_hosts_own_nir_export_of_steps_gives_their_spikes(name, make, tmp_path):
+    nir = pytest.importorskip("nir")
+    network = make(name, "IF")
+    ticks = random_ticks(np.random.default_rng(1), (5, 1, 6, 6), 20, silent=0.6)
+    with host(name).register():
+        if name == "snntorch":
+            from snntorch.export_nir import export_to_nir as export
+        else:
+            from norse.torch import to_nir as export
+        nir.write(tmp_path / "net.nir", export(network, trains(ticks)))
+    wanted = emulate(integers(network), ticks).output_ticks
+    assert 0 < (wanted != SILENT).mean()
+    for run in (run_in_norse, run_in_snntorch):
+        np.testing.assert_array_equal(run(tmp_path / "net.nir", ticks), wanted)
 
 
 def test_a_stock_neuron_is_refused_by_name():

@@ -18,6 +18,8 @@ from snn_temporal_plugins.export import (
 )
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
+    IFConv2d,
+    IFLinear,
     ReLPSPConv2d,
     ReLPSPLinear,
     SilenceDropout,
@@ -44,6 +46,16 @@ class Neuron(nn.Module):
         self.dt = dt
         for name, value in attributes.items():
             setattr(self, name, value)
+
+
+class IFNeuron(nn.Module):
+    """The shape of a step-form neuron that counts ticks."""
+
+    nir_node = "IF"
+
+    def __init__(self, v_th=1.0):
+        super().__init__()
+        self.v_th = v_th
 
 
 def test_core_layers_in_nested_sequentials():
@@ -148,6 +160,39 @@ def test_step_form_of_a_convolution():
     assert (flat.layers[0].stride, flat.layers[0].padding) == (2, 1)
 
 
+def test_integrate_and_fire_layers():
+    network = nn.Sequential(
+        IFConv2d(2, 3, 3, stride=2, padding=1, num_steps=40, v_th=0.7),
+        EarliestSpikePool2d(2),
+        nn.Flatten(),
+        IFLinear(12, 4, num_steps=40, b=0.1, rule_options={"tau_stdp": 5.0}),
+    )
+    flat = flatten_network(network, input_shape=(2, 8, 8))
+    assert (flat.response, flat.num_ticks, flat.dt) == ("step", 40, None)
+    conv, _, _, dense = flat.layers
+    assert (conv.stride, conv.padding) == (2, 1)
+    assert (
+        conv.v_th.tolist() == [float(np.float32(0.7))] * 3
+    )  # as float32 layers compare
+    np.testing.assert_array_equal(dense.weight, network[3].weight.detach().numpy())
+    assert flatten_network(nn.Sequential(ReLPSPLinear(4, 3))).response == "ramp"
+
+
+def test_a_built_network_of_steps_brings_its_ticks_and_its_shape():
+    network = build_network("8x8-4C3-P2-5", rule="sstdp", num_ticks=30, dropout=0.1)
+    flat = flatten_network(network)
+    assert (flat.input_shape, flat.num_ticks) == ((1, 8, 8), 30)
+
+
+def test_host_forms_of_steps_leave_the_ticks_open():
+    window = nn.Sequential(Window(IFLinear(8, 4), 1.0), Window(IFLinear(4, 2), 1.0))
+    step = nn.Sequential(nn.Linear(8, 4, bias=False), IFNeuron(0.3))
+    for network in (window, step):
+        flat = flatten_network(network)
+        assert (flat.response, flat.num_ticks, flat.dt) == ("step", None, 1.0)
+    assert flat.layers[0].v_th.tolist() == [float(np.float32(0.3))] * 4
+
+
 def conv(*arguments, **options):
     return nn.Sequential(nn.Conv2d(*arguments, bias=False, **options), Neuron(v_th=1.0))
 
@@ -169,6 +214,10 @@ def other_rule():
     layer = ReLPSPLinear(4, 3)
     layer.rule = "sstdp"
     return nn.Sequential(layer)
+
+
+def steps(**options):
+    return nn.Sequential(IFLinear(4, 3, **options))
 
 
 def two(first, second):
@@ -199,6 +248,33 @@ REFUSED = [
     (ExportCode.GEOMETRY, conv(2, 2, 3, padding_mode="reflect"), "reflect"),
     (ExportCode.GEOMETRY, nn.Sequential(nn.Flatten(0)), "flattens"),
     (ExportCode.RULE, other_rule(), "sstdp"),
+    (ExportCode.RULE, steps(compat="released"), "last two ticks"),
+    (ExportCode.LEAK, steps(rule_options={"tau_mem": 20.0}), "tau_mem=20.0"),
+    (
+        ExportCode.RESPONSE,
+        nn.Sequential(ReLPSPLinear(4, 4), IFLinear(4, 4)),
+        r"\['ramp', 'step'\]",
+    ),
+    (
+        ExportCode.RESPONSE,
+        nn.Sequential(
+            *(nn.Linear(4, 4, bias=False), Neuron(v_th=1.0)),
+            *(nn.Linear(4, 4, bias=False), IFNeuron()),
+        ),
+        r"\['ramp', 'step'\]",
+    ),
+    (
+        ExportCode.HORIZON,
+        nn.Sequential(IFLinear(4, 4, num_steps=30), IFLinear(4, 4, num_steps=31)),
+        r"num_steps: \[30, 31\]",
+    ),
+    (
+        ExportCode.TICK,
+        nn.Sequential(IFLinear(4, 4), Window(IFLinear(4, 4))),
+        "one form",
+    ),
+    (ExportCode.BIAS, nn.Sequential(nn.Linear(4, 3), IFNeuron()), "bias=False"),
+    (ExportCode.UNSUPPORTED_LAYER, nn.Sequential(Window(nn.ReLU())), "Window"),
     (ExportCode.NOT_FINITE, changed(float("nan")), "NaN"),
     (ExportCode.NOT_FINITE, changed(float("inf")), "infinity"),
     (ExportCode.ZERO_ROW, changed(0.0), "neuron 1"),

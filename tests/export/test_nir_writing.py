@@ -5,7 +5,7 @@ import torch
 
 from snn_temporal_plugins.export import ExportCode, ExportError, write_nir
 from tests.export.lif_networks import tssl
-from tests.export.networks import conv_network
+from tests.export.networks import conv_network, step_network
 
 h5py = pytest.importorskip("h5py")
 nir = pytest.importorskip("nir")
@@ -16,7 +16,11 @@ def trains(seed=0):
     return tssl("6x6-2C3-P2-4", num_steps=5)
 
 
-either_kind = pytest.mark.parametrize("make", [conv_network, trains])
+def steps(seed=0):
+    return step_network(conv_network(seed))
+
+
+either_kind = pytest.mark.parametrize("make", [conv_network, steps, trains])
 
 
 @either_kind

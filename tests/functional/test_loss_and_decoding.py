@@ -9,6 +9,7 @@ from snn_temporal_plugins import (
     dead_neuron_penalty,
     decision_time,
     first_spike_class,
+    first_spike_tied,
     silent_label_penalty,
     ttfs_cross_entropy,
     weight_sum_penalty,
@@ -67,6 +68,15 @@ def test_first_spike_decides_silence_and_ties_do_not():
     assert first_spike_class(time[:0]).shape == (0,)
 
 
+def test_the_larger_potential_breaks_a_tie_of_the_first_only():
+    time = torch.tensor([[2.0, 2.0, 5.0], [2.0, 2.0, 5.0], [INF] * 3, [7.0, 3.0, 9.0]])
+    level = torch.tensor([[1.0, 1.5, 9.0], [1.5, 1.5, 9.0], [0.0] * 3, [9.0, 1.0, 9.0]])
+    assert first_spike_class(time, level).tolist() == [1, -1, -1, 1]
+    assert first_spike_tied(time).tolist() == [True, True, False, False]
+    below_zero = first_spike_class(time, level - 10)
+    assert below_zero.tolist() == [1, -1, -1, 1], "losers do not count as potential 0"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -85,6 +95,11 @@ def test_first_spike_decides_silence_and_ties_do_not():
         (lambda: dead_neuron_penalty(torch.rand(2, 3), torch.rand(4, 2)), "4 neurons"),
         (lambda: first_spike_class(torch.rand(3)), "batch, class"),
         (lambda: first_spike_class(torch.rand(3, 0)), "at least one class"),
+        (lambda: first_spike_tied(torch.rand(3)), "batch, class"),
+        (
+            lambda: first_spike_class(torch.rand(3, 2), torch.rand(2, 2)),
+            r"potential has shape \(2, 2\) but spike_time \(3, 2\)",
+        ),
     ],
 )
 def test_bad_input(call, message):

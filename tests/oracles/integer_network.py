@@ -7,7 +7,7 @@ padding), ("pool", kernel, stride, padding); weights nested lists or arrays of i
 SILENT = 65535
 
 
-def neuron(weights, ticks, threshold, num_ticks, floor=None):
+def ramp(weights, ticks, threshold, num_ticks, floor=None):
     """First tick with V >= threshold, and the events on the way.
 
     `floor` saturates V from below, as narrow hardware does.
@@ -28,6 +28,26 @@ def neuron(weights, ticks, threshold, num_ticks, floor=None):
                 operations += 1
         slopes.append(slope)
     return fired, slopes, operations, updates
+
+
+def step(weights, ticks, threshold, num_ticks, busy):
+    """The same of a neuron whose V takes a spike's weight at once.
+
+    `busy` are the ticks in which any spike reaches the neuron's layer.
+    """
+    potential, fired = 0, SILENT
+    potentials, operations, updates = [], 0, 0
+    for tick in range(num_ticks):
+        for weight, spike in zip(weights, ticks, strict=True):  # ACCUMULATE
+            if spike == tick:
+                potential += weight
+                operations += 1
+                potentials.append(potential)
+        if fired == SILENT and tick in busy:
+            updates += 1
+            if potential >= threshold:  # FIRE
+                fired = tick
+    return fired, potentials, operations, updates
 
 
 def window(image, channel_count, y, x, kernel, stride, padding):
@@ -52,14 +72,21 @@ def _flat(nested):
     return [value for part in nested for value in _flat(part)]
 
 
-def run_layer(layer, ticks, num_ticks):
+def run_layer(layer, ticks, num_ticks, response="ramp"):
     """Ticks after one layer (nested lists), and its operations and updates."""
     kind = layer[0]
+    busy = set(_flat(ticks))
+
+    def neuron(weights, source, threshold):
+        if response == "step":
+            return step(weights, source, threshold, num_ticks, busy)
+        return ramp(weights, source, threshold, num_ticks)
+
     if kind == "dense":
         _, weight, threshold = layer
         source = _flat(ticks)
         results = [
-            neuron(_flat(row), source, int(theta), num_ticks)
+            neuron(_flat(row), source, int(theta))
             for row, theta in zip(weight, threshold, strict=True)
         ]
         fired = [result[0] for result in results]
@@ -84,21 +111,21 @@ def run_layer(layer, ticks, num_ticks):
                         continue
                     view = window(ticks, len(ticks), y, x, kernel, stride, padding)
                     theta = int(threshold[o])
-                    results.append(neuron(_flat(weight[o]), view, theta, num_ticks))
+                    results.append(neuron(_flat(weight[o]), view, theta))
                     line.append(results[-1][0])
                 image.append(line)
             fired.append(image)
     return fired, sum(r[2] for r in results), sum(r[3] for r in results)
 
 
-def run(layers, ticks, num_ticks):
+def run(layers, ticks, num_ticks, response="ramp"):
     """Ticks of each layer, spikes of input and layers, operations, updates."""
     outputs, operations, updates = [], [], []
     spikes = [sum(tick != SILENT for tick in _flat(ticks))]
     for layer in layers:
-        ticks, additions, integrations = run_layer(layer, ticks, num_ticks)
+        ticks, additions, visits = run_layer(layer, ticks, num_ticks, response)
         outputs.append(ticks)
         spikes.append(sum(tick != SILENT for tick in _flat(ticks)))
         operations.append(additions)
-        updates.append(integrations)
+        updates.append(visits)
     return outputs, spikes, operations, updates

@@ -1,5 +1,6 @@
 """SSTDP: the authors' numbers, the written-out oracle, invariances, gradients."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snn_temporal_plugins.neurons import ReLPSPLinear
+from snn_temporal_plugins.rules import RULES
 from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
+from snn_temporal_plugins.testing import check_rule
 from tests.golden import load, silence
 from tests.oracles import sstdp as oracle
 
@@ -35,6 +39,29 @@ def problem(batch=4, inputs=7, outputs=5, *, places=(), ticks=9, seed=0, dyadic=
     error = torch.randn(batch, *places, outputs, generator=g, dtype=torch.float64)
     weight = (weight * 64).round() / 64 if dyadic else weight
     return time.requires_grad_(), weight.requires_grad_(), error
+
+
+def test_keeps_the_contract_of_rules_on_ticks():
+    assert not RULES["sstdp"].exact_gradient
+    check_rule(RULES["sstdp"])
+
+
+@pytest.mark.parametrize(
+    ("change", "clause"),
+    [
+        (lambda t, w, v: sstdp(t, w, v) + 0.5, "whole ticks"),
+        (lambda t, w, v: sstdp(t, w, v).nan_to_num(posinf=256), "silence"),
+        (lambda t, w, v: sstdp(t, w, v).flip(0), "each"),
+    ],
+)
+def test_the_contract_finds_a_broken_rule_on_ticks(change, clause):
+    with pytest.raises(AssertionError, match=clause):
+        check_rule(dataclasses.replace(RULES["sstdp"], function=change))
+
+
+def test_ramps_and_steps_do_not_mix():
+    with pytest.raises(ValueError, match="add a step, not a ramp; take IFLinear"):
+        ReLPSPLinear(3, 2, rule="sstdp")
 
 
 def gradients(output, time, weight, error):

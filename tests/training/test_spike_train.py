@@ -216,7 +216,7 @@ def test_training_learns_and_logs(settings, corners, make_trainer):
         ({"mean": []}, r"mean is \[\], allowed is a number"),
         ({"mean": [0.1, 0.2], "std": [1.0]}, "give both for the same channels"),
         ({"rule": "hebb"}, "unknown rule 'hebb'"),
-        ({"rule": "stdbp"}, "'stdbp' learns on spike times, but SpikeTrainClassifier"),
+        ({"rule": "stdbp"}, "'stdbp' learns on spike times, and SpikeTrainClass"),
         ({"num_steps": 0}, "num_steps is 0"),
         ({"reset": "none"}, "reset is 'none'"),
         ({"tau_mem": 0.5}, "tau_mem is 0.5"),
@@ -233,7 +233,7 @@ def test_bad_settings_are_named(settings, message):
 
 
 def test_the_two_models_tell_each_others_rules():
-    with pytest.raises(ValueError, match="'tssl_bp' learns on spike trains, but Temp"):
+    with pytest.raises(ValueError, match="'tssl_bp' learns on spike trains, and Temp"):
         TemporalClassifier("4-3", rule="tssl_bp")
 
 

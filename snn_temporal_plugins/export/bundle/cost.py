@@ -12,7 +12,8 @@ behind it is known. So the profile of `yoso_point` assumes a dense stand-in whos
 inputs and neurons all fire, fixes the energy of one operation, and puts all the rest
 into static power. It meets the published point by construction, which validates
 nothing; the interval spans the energies of one operation published for other digital
-chips (SENECA Table 3, SNE), and two sizes of the stand-in.
+chips (SENECA Table 3, SNE), and two sizes of the stand-in. Networks of steps are
+counted with the same constants, although the published point is one of ramps.
 """
 
 from __future__ import annotations

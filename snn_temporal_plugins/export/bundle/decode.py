@@ -13,6 +13,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     SILENT,
     IntegerDense,
     IntegerNetwork,
+    spike_effect,
 )
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 
@@ -57,11 +58,14 @@ class Decision:
         label: `(batch,)` index of the winning output, -1 where rejected.
         tick: `(batch,)` tick of the first output spike, `SILENT` where none.
         tied: `(batch,)` whether several outputs fired in that tick.
+        unbroken: `(batch,)` whether the highest `V - threshold` is shared too, so that
+            only an index could decide; for who counts that as no answer.
     """
 
     label: NDArray[np.int64]
     tick: NDArray[np.int32]
     tied: NDArray[np.bool_]
+    unbroken: NDArray[np.bool_]
 
 
 def decode(
@@ -94,19 +98,24 @@ def decode(
     tied = fired & (leading.sum(axis=1) > 1)
     source = (emulation.input_ticks, *emulation.layer_ticks)[-2]
     last = np.where(fired, first, network.num_ticks - 1)
-    margin = _margin(layer, source, last)
-    highest = np.where(leading, margin, -np.inf).argmax(axis=1)
+    margin = np.where(leading, _margin(network, layer, source, last), -np.inf)
+    highest = margin.argmax(axis=1)
+    unbroken = tied & ((margin == margin.max(axis=1)[:, None]).sum(axis=1) > 1)
     lowest = leading.argmax(axis=1)
     label = np.where(tied & (rules.tie == "max_v_at_tie"), highest, lowest)
     label[tied & (rules.tie == "reject")] = -1
     silent_label = highest if rules.no_output == "max_v_at_end" else -1
-    return Decision(np.where(fired, label, silent_label), first, tied)
+    label = np.where(fired, label, silent_label)
+    return Decision(label, first, tied, unbroken)
 
 
 def _margin(
-    layer: IntegerDense, source: NDArray[np.int32], tick: NDArray[np.int32]
+    network: IntegerNetwork,
+    layer: IntegerDense,
+    source: NDArray[np.int32],
+    tick: NDArray[np.int32],
 ) -> NDArray[np.float64]:
     """`V - threshold` (batch, out) at one tick per sample; exact integers."""
     flat = source.reshape(len(source), layer.weight.shape[1])
-    age = np.maximum(tick[:, None] - flat, 0).astype(np.float64)
-    return age @ layer.weight.T.astype(np.float64) - layer.threshold
+    effect = spike_effect(network, flat, tick[:, None]).astype(np.float64)
+    return effect @ layer.weight.T.astype(np.float64) - layer.threshold

@@ -22,7 +22,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerDense,
     IntegerLayer,
     IntegerNetwork,
-    slope_reach,
+    weight_sums,
 )
 from snn_temporal_plugins.export.layers import PoolLayer
 
@@ -69,7 +69,7 @@ def emulate(network: IntegerNetwork, input_ticks: ArrayLike) -> Emulation:
     ticks = check_ticks(network, input_ticks)
     all_ticks = [ticks]
     for layer in network.layers:
-        all_ticks.append(_layer_ticks(layer, all_ticks[-1], network.num_ticks))
+        all_ticks.append(_layer_ticks(network, layer, all_ticks[-1]))
     return Emulation(
         input_ticks=ticks,
         layer_ticks=tuple(all_ticks[1:]),
@@ -128,7 +128,7 @@ def tick_windows(
 
 
 def _layer_ticks(
-    layer: IntegerLayer, ticks: NDArray[np.int32], num_ticks: int
+    network: IntegerNetwork, layer: IntegerLayer, ticks: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """First-spike ticks of one layer."""
     if isinstance(layer, PoolLayer):
@@ -136,14 +136,14 @@ def _layer_ticks(
         return windows.min(axis=(-2, -1)).transpose(0, 3, 1, 2)
     if isinstance(layer, IntegerDense):
         flat = ticks.reshape(len(ticks), layer.weight.shape[1])
-        return _first_ticks(flat, layer, num_ticks)
+        return _first_ticks(network, layer, flat)
     maps = []
     channels, inputs, kernel, _ = layer.weight.shape
     for part in _image_chunks(ticks, layer):
         windows = tick_windows(part, kernel, layer.stride, layer.padding)
         count, rows, columns = windows.shape[:3]
         flat = windows.reshape(count * rows * columns, inputs * kernel * kernel)
-        fired = _first_ticks(flat, layer, num_ticks)
+        fired = _first_ticks(network, layer, flat)
         maps.append(fired.reshape(count, rows, columns, channels).transpose(0, 3, 1, 2))
     return np.concatenate(maps)
 
@@ -157,12 +157,15 @@ def _image_chunks(ticks: NDArray, layer: IntegerConv) -> Iterator[NDArray]:
 
 
 def _first_ticks(
-    ticks: NDArray[np.int32], layer: IntegerDense | IntegerConv, num_ticks: int
+    network: IntegerNetwork,
+    layer: IntegerDense | IntegerConv,
+    ticks: NDArray[np.int32],
 ) -> NDArray[np.int32]:
     """First-spike ticks `(row, out)` of neurons that see `(row, in)` ticks."""
     weight = layer.weight.reshape(len(layer.weight), -1)
-    rise, fall = slope_reach(weight)
-    bound = num_ticks * int((rise + fall).max()) + int(layer.threshold.max())
+    rise, fall = weight_sums(weight)
+    terms = network.num_ticks if network.response == "ramp" else 1
+    bound = terms * int((rise + fall).max()) + int(layer.threshold.max())
     dtype = np.float32 if bound < 1 << 24 else np.float64
     source_major = np.ascontiguousarray(weight.T, dtype=dtype)
     threshold = layer.threshold.astype(dtype)
@@ -170,24 +173,35 @@ def _first_ticks(
     step = max(1, _ROW_ELEMENTS // len(weight))
     for start in range(0, len(ticks), step):
         rows = slice(start, start + step)
-        _run_rows(ticks[rows], source_major, threshold, num_ticks, fired[rows])
+        _run_rows(network, ticks[rows], source_major, threshold, fired[rows])
     return fired
 
 
 def _run_rows(
+    network: IntegerNetwork,
     ticks: NDArray[np.int32],
     source_major: NDArray,
     threshold: NDArray,
-    num_ticks: int,
     fired: NDArray[np.int32],
 ) -> None:
-    """Fill `fired` by the three phases of each tick."""
-    slope = np.zeros(fired.shape, dtype=source_major.dtype)
-    potential = np.zeros_like(slope)
+    """Fill `fired` by the phases of each tick.
+
+    Ramps too ACCUMULATE before they FIRE here: a slope acts in the next tick anyway.
+    """
+    potential = np.zeros(fired.shape, dtype=source_major.dtype)
+    ramp = network.response == "ramp"
+    total = np.zeros_like(potential) if ramp else potential  # what spikes add to
     waiting = np.ones(fired.shape, dtype=bool)
-    events = _Events(ticks, num_ticks)
-    for tick in range(num_ticks):
-        potential += slope
+    events = _Events(ticks, network.num_ticks)
+    for tick in range(network.num_ticks):
+        if ramp:
+            potential += total
+        rows, columns = events.at(tick)
+        if len(rows):
+            sources, position = np.unique(columns, return_inverse=True)
+            spikes = np.zeros((len(ticks), len(sources)), dtype=total.dtype)
+            spikes[rows, position] = 1
+            total += spikes @ source_major[sources]
         hit = potential >= threshold
         hit &= waiting
         if hit.any():
@@ -195,12 +209,6 @@ def _run_rows(
             waiting ^= hit
             if not waiting.any():
                 return
-        rows, columns = events.at(tick)
-        if len(rows):
-            sources, position = np.unique(columns, return_inverse=True)
-            spikes = np.zeros((len(ticks), len(sources)), dtype=slope.dtype)
-            spikes[rows, position] = 1
-            slope += spikes @ source_major[sources]
 
 
 class _Events:

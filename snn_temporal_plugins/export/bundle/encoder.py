@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
+from snn_temporal_plugins.functional import latency_ticks
 
-__all__ = ["encode_pixels", "latency_lut", "to_ticks"]
+__all__ = ["encode_pixels", "latency_lut", "latency_ticks_lut", "to_ticks"]
 
 
 def to_ticks(
@@ -72,6 +74,27 @@ def latency_lut(
     if silent_zero:
         times = np.where(pixels == 0, math.inf, times)
     return to_ticks(times, network).astype(np.uint16)
+
+
+def latency_ticks_lut(
+    network: IntegerNetwork, *, x_min: float = 0.0
+) -> NDArray[np.uint16]:
+    """Tick of each pixel value in the code of SSTDP, brighter is earlier.
+
+        t = round((1 - pixel / 255) (T - 1)), half to even, T ticks of the network
+
+    It is `latency_ticks` of `pixel / 255` in float32, bit for bit.
+
+    Args:
+        network: the network whose ticks are meant.
+        x_min: pixels up to `255 x_min` are silent; below 0: none.
+
+    Returns:
+        `(256,)` ticks, `SILENT` (65535) for none.
+    """
+    intensity = torch.arange(256, dtype=torch.float32) / 255
+    times = latency_ticks(intensity, network.num_ticks, x_min=x_min).numpy()
+    return np.where(times == math.inf, SILENT, times).astype(np.uint16)
 
 
 def encode_pixels(lut: NDArray[np.uint16], pixels: ArrayLike) -> NDArray[np.int32]:

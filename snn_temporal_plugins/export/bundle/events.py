@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,8 +30,9 @@ class EventCounts:
         spikes: `(batch, layers + 1)` spikes of the input and of each layer.
         operations: `(batch, layers)` synaptic additions into each layer; fired
             neurons are counted too, they sit on the same bus.
-        updates: `(batch, layers)` integrations, one per tick and neuron that has
-            not fired before that tick.
+        updates: `(batch, layers)` visits to neurons that have not fired before, one
+            per neuron and tick: of ramps in every tick, to integrate; of steps in
+            ticks in which a spike reaches the layer, to test the potential.
     """
 
     spikes: NDArray[np.int64]
@@ -60,8 +62,7 @@ def count_events(
         spikes=np.stack([_fired(spikes) for spikes in ticks], axis=1),
         operations=np.stack([_operations(one, *two) for one, two in steps], axis=1),
         updates=np.stack(
-            [_updates(layer, after, network.num_ticks) for layer, (_, after) in steps],
-            axis=1,
+            [_updates(network, layer, *ticks) for layer, ticks in steps], axis=1
         ),
     )
 
@@ -101,10 +102,20 @@ def _windows_over(
 
 
 def _updates(
-    layer: IntegerLayer, ticks: NDArray[np.int32], num_ticks: int
+    network: IntegerNetwork,
+    layer: IntegerLayer,
+    source: NDArray[np.int32],
+    ticks: NDArray[np.int32],
 ) -> NDArray[np.int64]:
-    """Integrations per sample: all ticks up to and with the one that fires."""
+    """Visits per sample: in all busy ticks up to and with the one that fires."""
     if isinstance(layer, PoolLayer):
         return np.zeros(len(ticks), dtype=np.int64)
-    live = np.where(ticks == SILENT, num_ticks, ticks + 1)
-    return live.sum(axis=tuple(range(1, ticks.ndim)), dtype=np.int64)
+    busy = np.ones((len(ticks), network.num_ticks), dtype=np.int64)
+    if network.response == "step":
+        busy[:] = 0
+        spikes = source != SILENT
+        busy[np.nonzero(spikes)[0], source[spikes]] = 1
+    last = np.minimum(ticks, network.num_ticks - 1)
+    last = last.reshape(len(ticks), math.prod(ticks.shape[1:]))
+    visits = np.take_along_axis(busy.cumsum(axis=1), last, axis=1)
+    return visits.sum(axis=1, dtype=np.int64)

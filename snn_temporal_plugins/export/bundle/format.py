@@ -35,7 +35,15 @@ __all__ = [
 FORMAT = "ttfs-bundle"
 SPEC_VERSION = "1.0.0"
 FEATURES = frozenset(
-    ("conv2d", "dense", "earliest_spike_pool2d", "first_spike", "pixel_lut", "ramp")
+    (
+        "conv2d",
+        "dense",
+        "earliest_spike_pool2d",
+        "first_spike",
+        "pixel_lut",
+        "ramp",
+        "step",
+    )
 )
 MANIFEST = "manifest.json"
 SPEC_FILE = "SPEC.md"
@@ -84,7 +92,7 @@ def load_json(content: bytes, name: str) -> Any:
 
 def features_of(network: IntegerNetwork, *, pixel_lut: bool) -> list[str]:
     """Features that a reader of this network must know, sorted."""
-    names = {"first_spike", "ramp"}
+    names = {"first_spike", str(network.response)}
     for layer in network.layers:
         if isinstance(layer, PoolLayer):
             names.add("earliest_spike_pool2d")

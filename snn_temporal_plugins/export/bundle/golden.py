@@ -18,6 +18,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
+    spike_effect,
 )
 from snn_temporal_plugins.export.errors import BundleCode, BundleError
 from snn_temporal_plugins.export.layers import PoolLayer
@@ -68,10 +69,12 @@ def golden_files(
         if isinstance(layer, PoolLayer):
             text = _table("neuron,tick", neurons, ticks.reshape(-1))
         else:
-            slope, margin = _settle(layer, source, ticks, network.num_ticks)
-            text = _table(
-                "neuron,tick,slope,margin", neurons, ticks.reshape(-1), slope, margin
-            )
+            slope, margin = _settle(network, layer, source, ticks)
+            columns = {"neuron": neurons, "tick": ticks.reshape(-1), "slope": slope}
+            if network.response == "step":
+                del columns["slope"]
+            columns["margin"] = margin
+            text = _table(",".join(columns), *columns.values())
         files[f"layer_{index}.csv"] = text
         source = ticks
     return files
@@ -115,16 +118,15 @@ def parse_input(
 
 
 def _settle(
+    network: IntegerNetwork,
     layer: IntegerDense | IntegerConv,
     source: NDArray[np.int32],
     ticks: NDArray[np.int32],
-    num_ticks: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Final slope and `V - threshold` of each neuron by the closed form.
+    """Sum of the weights that acted, and `V - threshold`, by the closed form.
 
-    With A the sum of the weights and B that of the weighted ticks of the spikes that
-    came before tick n, `V(n) = A n - B`: no tick is stepped, so this also checks the
-    emulator.
+    `V` is a sum over the spikes that have come by then: no tick is stepped, so this
+    also checks the emulator.
     """
     if isinstance(layer, IntegerDense):
         windows = source.reshape(1, -1)
@@ -134,11 +136,11 @@ def _settle(
         windows = parts.reshape(parts.shape[1] * parts.shape[2], -1)
     rows = layer.weight.reshape(len(layer.weight), -1).astype(np.int64)
     own = ticks.reshape(len(rows), -1).astype(np.int64)
-    seen = np.where(own == SILENT, num_ticks - 1, own)
+    seen = np.where(own == SILENT, network.num_ticks - 1, own)
     spiked = (windows != SILENT).astype(np.int64)
     slope = rows @ spiked.T
-    age = (np.maximum(at[:, None] - windows, 0) for at in seen)
-    potential = np.stack([a @ row for a, row in zip(age, rows, strict=True)])
+    effect = (spike_effect(network, windows, at[:, None]) for at in seen)
+    potential = np.stack([e @ row for e, row in zip(effect, rows, strict=True)])
     margin = potential - layer.threshold[:, None]
     if ((own != SILENT) != (margin >= 0)).any():
         raise BundleError(

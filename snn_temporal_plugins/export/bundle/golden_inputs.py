@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,14 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerConv,
     IntegerDense,
     IntegerNetwork,
-    slope_reach,
+    weight_sums,
 )
 from snn_temporal_plugins.export.errors import BundleCode, BundleError
 from snn_temporal_plugins.export.layers import PoolLayer
 
 __all__ = ["GoldenCase", "golden_cases", "tail"]
 
-_TIE_CANDIDATES = 64
+_CANDIDATES = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +57,8 @@ def golden_cases(
         All inputs in the first and in the last tick, none, those that drive one neuron
         hardest up and down, pseudo-random ones, the samples, all inputs of each inner
         layer in the first tick, so that every weight acts in some case, and a tie.
+        For steps also one that drives a neuron down and then up again, and one on which
+        potentials stand exactly on thresholds.
     """
     shape = network.input_shape
     cases = [
@@ -68,6 +70,9 @@ def golden_cases(
     if not isinstance(first, PoolLayer):
         cases.append(("steepest_rise", 0, _extreme(first, shape, sign=1)))
         cases.append(("steepest_fall", 0, _extreme(first, shape, sign=-1)))
+        if network.response == "step":
+            back = _extreme(first, shape, sign=-1, back=network.num_ticks - 1)
+            cases.append(("fall_and_rise", 0, back))
     for index in range(random):
         cases.append((f"random_{index}", 0, _random_ticks(network, index, 2)))
     for index, ticks in enumerate([] if samples is None else samples):
@@ -77,7 +82,7 @@ def golden_cases(
             inputs = np.zeros(network.shapes[index - 1])
             cases.append((f"layer_{index}_all_at_start", index, inputs))
     chosen = [GoldenCase(name, at, ticks.astype(np.int32)) for name, at, ticks in cases]
-    return chosen + _tie(network)
+    return chosen + _tie(network) + _on_threshold(network)
 
 
 def tail(network: IntegerNetwork, start_layer: int) -> IntegerNetwork:
@@ -94,11 +99,10 @@ def tail(network: IntegerNetwork, start_layer: int) -> IntegerNetwork:
             f"start_layer {start_layer} of a golden case does not exist; allowed: 0 to "
             f"{len(network.layers) - 1}",
         )
-    return IntegerNetwork(
+    return replace(
+        network,
         layers=network.layers[start_layer:],
         input_shape=network.shapes[start_layer - 1],
-        num_ticks=network.num_ticks,
-        tick=network.tick,
     )
 
 
@@ -122,9 +126,7 @@ def _tie(network: IntegerNetwork) -> list[GoldenCase]:
     """
     for start in (0, len(network.layers) - 1):
         part = tail(network, start)
-        ticks = np.stack(
-            [_random_ticks(part, n, 2 << (n % 8)) for n in range(_TIE_CANDIDATES)]
-        )
+        ticks = _candidates(part)
         emulation = emulate(part, ticks)
         highest, lowest = (
             decode(part, emulation, Decoding(tie=rule))
@@ -136,13 +138,59 @@ def _tie(network: IntegerNetwork) -> list[GoldenCase]:
     return []
 
 
+def _on_threshold(network: IntegerNetwork) -> list[GoldenCase]:
+    """An input on which a reader that fires at `V > threshold` is wrong, if found.
+
+    A step meets its threshold exactly wherever weights add up to it.
+    """
+    if network.response != "step":
+        return []
+    layers = [
+        layer
+        if isinstance(layer, PoolLayer)
+        else replace(layer, threshold=_one_above(layer))
+        for layer in network.layers
+    ]
+    ticks = _candidates(network)
+    right = emulate(network, ticks).layer_ticks
+    wrong = emulate(replace(network, layers=tuple(layers)), ticks).layer_ticks
+    differ = sum(
+        (one != other).reshape(len(ticks), -1).sum(axis=1)
+        for one, other in zip(right, wrong, strict=True)
+    )
+    best = int(np.argmax(differ))
+    if not np.any(differ):
+        return []
+    return [GoldenCase("on_threshold", 0, ticks[best].astype(np.int32))]
+
+
+def _one_above(layer: IntegerDense | IntegerConv) -> NDArray[np.int64]:
+    """Thresholds one higher, but for those that no potential reaches anyway."""
+    rise, _ = weight_sums(layer.weight)
+    return np.minimum(layer.threshold, rise.max()) + 1
+
+
+def _candidates(network: IntegerNetwork) -> NDArray[np.int64]:
+    """Pseudo-random inputs, more and more of them at the start."""
+    return np.stack(
+        [_random_ticks(network, n, 2 << (n % 8)) for n in range(_CANDIDATES)]
+    )
+
+
 def _extreme(
-    layer: IntegerDense | IntegerConv, shape: tuple[int, ...], *, sign: int
+    layer: IntegerDense | IntegerConv,
+    shape: tuple[int, ...],
+    *,
+    sign: int,
+    back: int = SILENT,
 ) -> NDArray[np.int64]:
-    """Spikes in tick 0 that give one neuron its steepest slope of this sign."""
-    reach = slope_reach(layer.weight)[0 if sign > 0 else 1]
+    """Spikes in tick 0 that drive one neuron furthest to this side.
+
+    The inputs that drive it back spike at `back`.
+    """
+    reach = weight_sums(layer.weight)[0 if sign > 0 else 1]
     weight = sign * layer.weight[int(reach.argmax())]
-    chosen = np.where(weight > 0, 0, SILENT)
+    chosen = np.where(weight > 0, 0, np.where(weight < 0, back, SILENT))
     if isinstance(layer, IntegerDense):
         return chosen.reshape(shape)
     ticks = np.full(shape, SILENT)

@@ -1,12 +1,17 @@
 """The integer network of the bundle: what a chip stores, and how wide its adders are.
 
-Each tick, layer by layer, every neuron with slope `G` and potential `V` does
+Each tick, layer by layer, every neuron with potential `V` does as its response says. A
+"ramp" has a slope `G`, and a spike of tick `n_i` adds `weight * (n - n_i)` to `V` at
+tick `n`:
 
     INTEGRATE   V += G
     FIRE        if not fired and V >= threshold: spike at this tick
     ACCUMULATE  G += weight[:, source] for each spike that arrived in this tick
 
-so a spike of tick `n_i` adds `weight * (n - n_i)` to `V` at tick `n`.
+A "step" adds `weight` from its own tick on, and can fire the neuron in that tick:
+
+    ACCUMULATE  V += weight[:, source] for each spike that arrived in this tick
+    FIRE        if not fired and V >= threshold: spike at this tick
 """
 
 from __future__ import annotations
@@ -14,13 +19,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
-from snn_temporal_plugins.export.layers import PoolLayer, output_shape, window_shape
+from snn_temporal_plugins.export.layers import (
+    PoolLayer,
+    Response,
+    output_shape,
+    window_shape,
+)
 
 __all__ = [
     "MAX_POTENTIAL_BITS",
@@ -31,7 +41,8 @@ __all__ = [
     "IntegerLayer",
     "IntegerNetwork",
     "Widths",
-    "slope_reach",
+    "spike_effect",
+    "weight_sums",
     "widths",
 ]
 
@@ -84,7 +95,7 @@ IntegerLayer: TypeAlias = IntegerDense | IntegerConv | PoolLayer
 
 
 class Widths(NamedTuple):
-    """Bits of a layer's two's-complement registers, sign included."""
+    """Bits of a layer's two's-complement registers, sign included; 0 = no register."""
 
     slope_bits: int
     potential_bits: int
@@ -99,14 +110,21 @@ class IntegerNetwork:
         input_shape: shape of one sample of input ticks.
         num_ticks: number of ticks `T`; a spike has a tick of `0 .. T - 1`.
         tick: length of a tick in the model's unit of time; only a record.
+        response: what a spike adds to every neuron, "ramp" or "step".
     """
 
     layers: tuple[IntegerLayer, ...]
     input_shape: tuple[int, ...]
     num_ticks: int
     tick: float
+    response: Response = "ramp"
 
     def __post_init__(self) -> None:
+        if self.response not in get_args(Response):
+            raise ExportError(
+                ExportCode.PARAMETER,
+                f"response is {self.response!r}; allowed: {get_args(Response)}",
+            )
         if not 2 <= self.num_ticks <= MAX_TICKS:
             raise ExportError(
                 ExportCode.PARAMETER,
@@ -121,7 +139,7 @@ class IntegerNetwork:
         for index, layer in enumerate(self.layers):
             if isinstance(layer, PoolLayer):
                 continue
-            bits = widths(layer, self.num_ticks).potential_bits
+            bits = widths(layer, self.num_ticks, self.response).potential_bits
             if bits > MAX_POTENTIAL_BITS:
                 raise ExportError(
                     ExportCode.WIDTH,
@@ -140,43 +158,70 @@ class IntegerNetwork:
         return tuple(shapes)
 
 
-def slope_reach(weight: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
-    """Largest rise and fall of each neuron's slope, `G+` and `G-`.
+def spike_effect(
+    network: IntegerNetwork, spike_tick: NDArray[np.int32], tick: NDArray | np.integer
+) -> NDArray[np.int64]:
+    """What spikes have added to a potential by a tick, in units of their weights.
+
+    Args:
+        network: whose neurons respond.
+        spike_tick: ticks of spikes, `SILENT` for none.
+        tick: the tick of the answer, of a shape that broadcasts.
+
+    Returns:
+        Integers of the common shape: `max(tick - spike_tick, 0)` for a ramp, 0 or 1
+        for a step.
+    """
+    if network.response == "step":
+        return (spike_tick <= tick).astype(np.int64)
+    return np.maximum(tick - spike_tick, 0).astype(np.int64)
+
+
+def weight_sums(weight: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
+    """Furthest rise and fall of what spikes add to: a slope, or a step's potential.
 
     Args:
         weight: `(out, ...)` integers.
 
     Returns:
-        Two arrays `(out,)` int64: the sum of the positive weights and the sum of
-        the magnitudes of the negative ones.
+        Two arrays `(out,)` int64, `P` and `N`: the sum of the positive weights and the
+        sum of the magnitudes of the negative ones.
     """
     rows = weight.reshape(len(weight), -1).astype(np.int64)
     return np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
 
 
-def widths(layer: IntegerDense | IntegerConv, num_ticks: int) -> Widths:
+def widths(
+    layer: IntegerDense | IntegerConv, num_ticks: int, response: Response = "ramp"
+) -> Widths:
     """Smallest register widths at which no spike time can change.
 
-    A potential that saturates at `F <= -num_ticks * G+` climbs from there at most
-    to 0, below every threshold, so saturating low never changes a spike; before it
-    fires, a neuron stays at or below `threshold - 1 + G+`, and afterwards it is
-    frozen. The widest of the three magnitudes decides.
+    A sum over spikes, of which each input sends one at most, lies between `-N` and `P`
+    whatever their order. Of a step that is the potential, which thus never overflows.
+    (Saturating it earlier could add spikes: what comes up again fires too soon.)
+
+    Of a ramp it is the slope. A potential that saturates at `F <= -num_ticks * P`
+    climbs from there at most to 0, below every threshold, so saturating low never
+    changes a spike; before it fires, a neuron stays at or below `threshold - 1 + P`,
+    and afterwards it is frozen. The widest of the three magnitudes decides.
 
     Args:
         layer: a layer of neurons.
         num_ticks: number of ticks.
+        response: of the neurons.
 
     Returns:
-        Bits of slope and potential, sign included.
+        Bits of slope and potential, sign included; a step has no slope.
     """
-    rise, fall = slope_reach(layer.weight)
-    slope = int(max(rise.max(), fall.max()))
+    rise, fall = weight_sums(layer.weight)
+    reach = int(max(rise.max(), fall.max()))
+    threshold = int(layer.threshold.max())
+    if response == "step":
+        return Widths(0, 1 + max(reach, threshold).bit_length())
     potential = max(
-        int((layer.threshold - 1 + rise).max()),
-        num_ticks * int(rise.max()),
-        int(layer.threshold.max()),
+        int((layer.threshold - 1 + rise).max()), num_ticks * int(rise.max()), threshold
     )
-    return Widths(1 + slope.bit_length(), 1 + potential.bit_length())
+    return Widths(1 + reach.bit_length(), 1 + potential.bit_length())
 
 
 def _shape_after(

@@ -3,26 +3,32 @@
 Spike times do not change when the weights and the threshold of one neuron are
 multiplied by the same positive number. So each neuron j has a step s_j of its own:
 
-    weight_int = round(w / s_j)        threshold_int = round(v_th / (dt * s_j))
+    weight_int = round(w / s_j)
 
-with dt the length of a tick. Activations are spike times, so nothing else is scaled.
+    ramp, fires at V >= v_th    threshold_int = round(v_th / (dt * s_j))
+    step, fires at V > v_th     threshold_int = floor(v_th / s_j) + 1
+
+with dt the length of a tick. A sum of integer weights times s_j exceeds v_th exactly
+where the sum reaches threshold_int, so a step's threshold loses nothing. Activations
+are spike times, so nothing else is scaled.
 """
 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from snn_temporal_plugins.export.bundle.grid import Grid, choose_grid
 from snn_temporal_plugins.export.bundle.integer import (
-    MAX_TICKS,
     IntegerConv,
     IntegerDense,
     IntegerLayer,
     IntegerNetwork,
-    slope_reach,
+    weight_sums,
 )
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 from snn_temporal_plugins.export.flatten import flatten_network
@@ -48,7 +54,7 @@ def quantise(
     network: nn.Module | FlatNetwork,
     *,
     bits: int = 6,
-    num_ticks: int = 256,
+    num_ticks: int | None = None,
     horizon: float | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> IntegerNetwork:
@@ -59,9 +65,11 @@ def quantise(
     can be compared when they fire in the same tick.
 
     Args:
-        network: a network of ReL-PSP layers, or its flat form.
+        network: a network of ReL-PSP or integrate-and-fire layers, or its flat form.
         bits: width of a weight, 2 to 8; values are `-(2**(bits-1) - 1)` and up.
-        num_ticks: number of ticks from 0 to the horizon.
+        num_ticks: number of ticks from 0 to the horizon. `None` takes what the layers
+            count, which integrate-and-fire layers do (window layers and neurons of the
+            hosts excepted), else 256.
         horizon: time at which the last tick ends, in the network's unit; `None`
             takes the layers' common `t_max`. Layers that live on a grid already
             bring their own tick, and take none.
@@ -76,7 +84,7 @@ def quantise(
     if bits not in range(2, 9):
         raise ExportError(ExportCode.PARAMETER, f"bits is {bits}; allowed: 2 to 8")
     flat = _flat(network, input_shape)
-    tick = _tick(flat, num_ticks, horizon)
+    grid = choose_grid(flat, num_ticks, horizon)
     largest = (1 << (bits - 1)) - 1
     real_layers = _without_flatten(flat)
     layers: list[IntegerLayer] = []
@@ -86,25 +94,27 @@ def quantise(
             continue
         rows = layer.weight.reshape(len(layer.weight), -1)
         step = _best_steps(rows, largest, shared=layer is real_layers[-1])
-        layers.append(_rounded(layer, rows, step, tick, largest, num_ticks))
-    return IntegerNetwork(tuple(layers), flat.input_shape, num_ticks, tick)
+        layers.append(_rounded(layer, rows, step, largest, grid))
+    return IntegerNetwork(tuple(layers), flat.input_shape, *grid)
 
 
 def quantise_uniform(
     network: nn.Module | FlatNetwork,
     *,
-    num_ticks: int,
+    num_ticks: int | None = None,
     horizon: float | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> IntegerNetwork:
     """Round a network to integers with one threshold per layer, as NIR readers need.
 
     Thresholds that differ are folded into the rows of the weights; the layer's one
-    step is as fine as float32 readers can add up exactly.
+    step is as fine as float32 readers can add up exactly. For integrate-and-fire layers
+    it is a power of two, so that weights of few bits stay as they are: their sums often
+    meet a threshold exactly, where any rounding would tell.
 
     Args:
-        network: a network of ReL-PSP layers, or its flat form.
-        num_ticks: number of ticks.
+        network: as in `quantise`.
+        num_ticks: as in `quantise`.
         horizon: as in `quantise`.
         input_shape: as in `quantise`.
 
@@ -115,17 +125,20 @@ def quantise_uniform(
         ExportError: if the network or a parameter cannot be exported.
     """
     flat = _flat(network, input_shape)
-    tick = _tick(flat, num_ticks, horizon)
+    grid = choose_grid(flat, num_ticks, horizon)
     layers: list[IntegerLayer] = []
     for layer in _without_flatten(flat):
         if isinstance(layer, PoolLayer):
             layers.append(layer)
             continue
-        rows = layer.weight.reshape(len(layer.weight), -1) / layer.v_th[:, None]
-        step = np.full(len(rows), _float32_step(rows, tick, num_ticks))
-        folded = type(layer)(**{**vars(layer), "v_th": np.ones_like(layer.v_th)})
-        layers.append(_rounded(folded, rows, step, tick, FLOAT32_LIMIT, num_ticks))
-    return IntegerNetwork(tuple(layers), flat.input_shape, num_ticks, tick)
+        unit = layer.v_th
+        if grid.response == "step" and (unit == unit[0]).all():
+            unit = np.ones_like(unit)
+        rows = layer.weight.reshape(len(layer.weight), -1) / unit[:, None]
+        step = np.full(len(rows), _float32_step(rows, grid))
+        folded = type(layer)(**{**vars(layer), "v_th": layer.v_th / unit})
+        layers.append(_rounded(folded, rows, step, FLOAT32_LIMIT, grid))
+    return IntegerNetwork(tuple(layers), flat.input_shape, *grid)
 
 
 def _flat(
@@ -142,33 +155,6 @@ def _flat(
 def _without_flatten(flat: FlatNetwork) -> list[DenseLayer | ConvLayer | PoolLayer]:
     """The layers that compute; integer dense layers read any shape in row order."""
     return [layer for layer in flat.layers if not isinstance(layer, FlattenLayer)]
-
-
-def _tick(flat: FlatNetwork, num_ticks: int, horizon: float | None) -> float:
-    """Length of a tick in the network's unit of time."""
-    if not 2 <= num_ticks <= MAX_TICKS:
-        raise ExportError(
-            ExportCode.PARAMETER,
-            f"num_ticks is {num_ticks}; allowed: 2 to {MAX_TICKS}",
-        )
-    if flat.dt is not None:
-        if horizon is not None or flat.t_max < (num_ticks - 1) * flat.dt:
-            raise ExportError(
-                ExportCode.HORIZON,
-                f"the layers live on ticks of {flat.dt} up to {flat.t_max}, and got "
-                f"horizon={horizon}, num_ticks={num_ticks}; leave horizon away and "
-                "choose num_ticks so that the last tick is not after t_max",
-            )
-        return flat.dt
-    end = flat.t_max if horizon is None else horizon
-    if not 0 < end <= flat.t_max or math.isinf(end):
-        raise ExportError(
-            ExportCode.HORIZON,
-            f"the horizon is {end} and the layers' t_max {flat.t_max}; allowed: a "
-            "finite horizon, not after t_max. Give horizon=, or build the network with "
-            "a finite t_max",
-        )
-    return end / num_ticks
 
 
 def _best_steps(
@@ -201,33 +187,36 @@ def _integers(
     return np.clip(np.rint(rows / step[:, None]), -largest, largest)
 
 
-def _float32_step(rows: NDArray[np.float64], tick: float, num_ticks: int) -> float:
+def _float32_step(rows: NDArray[np.float64], grid: Grid) -> float:
     """Finest common step with which no potential of a layer leaves float32.
 
-    Before it fires, a neuron with threshold 1 stays below `1/tick + G+` and above
-    `-num_ticks * G-`; each weight adds at most half a step of rounding.
+    Before it fires, a ramp with threshold 1 stays below `1/tick + P` and above
+    `-num_ticks * N`; a step always stays between `-N` and `P`. Each weight adds at most
+    half a step of rounding.
     """
+    ramp = grid.response == "ramp"
+    height, times = (1 / grid.tick, grid.num_ticks) if ramp else (0.0, 1)
     rise = np.maximum(rows, 0).sum(axis=1).max()
     fall = np.maximum(-rows, 0).sum(axis=1).max()
     rounding = rows.shape[1] / 2
     above = FLOAT32_LIMIT - rounding - 1
-    below = FLOAT32_LIMIT - num_ticks * rounding
+    below = FLOAT32_LIMIT - times * rounding
     if min(above, below) < FLOAT32_LIMIT / 2:
         raise ExportError(
             ExportCode.WIDTH,
-            f"{rows.shape[1]} inputs over {num_ticks} ticks leave too few bits for "
-            "exact float32 sums; use fewer ticks",
+            f"{rows.shape[1]} inputs over {grid.num_ticks} ticks leave too few bits "
+            "for exact float32 sums; use fewer ticks",
         )
-    return float(max((1 / tick + rise) / above, num_ticks * fall / below))
+    step = float(max((height + rise) / above, times * fall / below))
+    return step if ramp else math.ldexp(1.0, math.frexp(step)[1])  # the next above
 
 
 def _rounded(
     layer: DenseLayer | ConvLayer,
     rows: NDArray[np.float64],
     step: NDArray[np.float64],
-    tick: float,
     largest: int,
-    num_ticks: int,
+    grid: Grid,
 ) -> IntegerDense | IntegerConv:
     """Round one layer; refuse what rounding would silence."""
     weight = _integers(rows, step, largest).astype(np.int32)
@@ -238,19 +227,31 @@ def _rounded(
             f"all weights of neuron {dead[0]} (and {dead.size - 1} others) round to 0; "
             "use more bits, or remove the neuron",
         )
-    threshold = np.rint(layer.v_th / (tick * step))
+    rise, _ = weight_sums(weight)
+    if grid.response == "step":
+        out_of_reach = int(rise.max()) + 1
+        threshold = _first_above(layer.v_th, step)
+    else:
+        out_of_reach = grid.num_ticks * int(rise.max()) + 1
+        threshold = np.rint(layer.v_th / (grid.tick * step))
     if not (threshold >= 1).all():
         raise ExportError(
             ExportCode.THRESHOLD,
             f"threshold {layer.v_th.min():g} rounds to 0 steps; allowed: at least 1. "
             "Use more ticks or more bits",
         )
-    # Above num_ticks * G+ a threshold is out of reach, so a lower one that still is
-    # out of reach changes nothing and keeps the registers narrow.
-    rise, _ = slope_reach(weight)
-    unreachable = num_ticks * int(rise.max()) + 1
-    threshold = np.minimum(threshold, unreachable).astype(np.int64)
+    # One that is out of reach may be lower, if it still is: that changes nothing and
+    # keeps the registers narrow.
+    integer = np.minimum(threshold, out_of_reach).astype(np.int64)
     weight = weight.reshape(layer.weight.shape)
     if isinstance(layer, ConvLayer):
-        return IntegerConv(weight, threshold, step, layer.stride, layer.padding)
-    return IntegerDense(weight, threshold, step)
+        return IntegerConv(weight, integer, step, layer.stride, layer.padding)
+    return IntegerDense(weight, integer, step)
+
+
+def _first_above(
+    v_th: NDArray[np.float64], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Smallest integers n with n * step > v_th; exactly, not by a rounded quotient."""
+    pairs = zip(v_th.tolist(), step.tolist(), strict=True)
+    return np.array([math.floor(Fraction(v) / Fraction(s)) + 1.0 for v, s in pairs])

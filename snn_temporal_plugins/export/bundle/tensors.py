@@ -18,7 +18,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     widths,
 )
 from snn_temporal_plugins.export.errors import BundleCode, BundleError, ExportError
-from snn_temporal_plugins.export.layers import PoolLayer
+from snn_temporal_plugins.export.layers import PoolLayer, Response
 
 __all__ = ["read_lut", "read_network"]
 
@@ -31,12 +31,14 @@ def read_network(manifest: dict[str, Any], files: dict[str, bytes]) -> IntegerNe
         _layer(entry, files, index, manifest["time"]["num_ticks"])
         for index, entry in enumerate(manifest["layers"])
     ]
+    response = _response(manifest["layers"])
     try:
         network = IntegerNetwork(
             layers=tuple(layers),
             input_shape=tuple(manifest["input"]["shape"]),
             num_ticks=manifest["time"]["num_ticks"],
             tick=manifest["time"]["tick"],
+            response=response,
         )
     except ExportError as error:
         raise BundleError(BundleCode.SHAPE, str(error)) from error
@@ -55,6 +57,18 @@ def read_network(manifest: dict[str, Any], files: dict[str, bytes]) -> IntegerNe
             BundleCode.SHAPE, "the last layer is not dense; allowed: dense"
         )
     return network
+
+
+def _response(entries: list[dict[str, Any]]) -> Response:
+    """The one response of all layers of neurons."""
+    found = [entry["response"] for entry in entries if "response" in entry]
+    if len(set(found)) != 1:
+        raise BundleError(
+            BundleCode.RESPONSE,
+            f"the layers of neurons have the responses {found}; allowed: one layer or "
+            "more, all with one response",
+        )
+    return found[0]
 
 
 def _layer(
@@ -96,8 +110,8 @@ def _layer(
         if axes == 2
         else IntegerConv(weight, threshold, scale, entry["stride"], entry["padding"])
     )
-    proved = widths(layer, num_ticks)
-    stated = (entry["slope_bits"], entry["potential_bits"])
+    proved = widths(layer, num_ticks, entry["response"])
+    stated = (entry.get("slope_bits", 0), entry["potential_bits"])
     if stated[0] < proved.slope_bits or stated[1] < proved.potential_bits:
         raise BundleError(
             BundleCode.WIDTH,

@@ -210,19 +210,20 @@ def _layer(
             f"weights of layer {index} need {weight_bits} bits; allowed: "
             f"{_MAX_WEIGHT_BITS}. Make the integer network with quantise()",
         )
-    slope_bits, potential_bits = widths(layer, network.num_ticks)
+    slope_bits, potential_bits = widths(layer, network.num_ticks, network.response)
     stem = f"tensors/layer_{index}"
     entry = {
         "kind": "dense",
-        "response": "ramp",
+        "response": network.response,
         "output_shape": shape,
         "weight": _tensor(files, f"{stem}_weight.bin", "i8", layer.weight),
         "threshold": _tensor(files, f"{stem}_threshold.bin", "i32", layer.threshold),
         "scale": _tensor(files, f"{stem}_scale.bin", "f64", layer.scale),
         "weight_bits": weight_bits,
-        "slope_bits": slope_bits,
         "potential_bits": potential_bits,
     }
+    if network.response == "ramp":
+        entry["slope_bits"] = slope_bits
     if isinstance(layer, IntegerConv):
         entry |= {"kind": "conv2d", "stride": layer.stride, "padding": layer.padding}
     return entry

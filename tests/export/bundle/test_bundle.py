@@ -32,15 +32,17 @@ from tests.export.networks import (
     oracle_layers,
     random_ticks,
     real_dense,
+    step_network,
 )
 from tests.oracles import integer_network as oracle
 
 
 def assert_same(one, other):
-    assert (one.num_ticks, one.input_shape, one.tick) == (
+    assert (one.num_ticks, one.input_shape, one.tick, one.response) == (
         other.num_ticks,
         other.input_shape,
         other.tick,
+        other.response,
     )
     assert oracle_layers(one) == oracle_layers(other)
     for left, right in zip(one.layers, other.layers, strict=True):
@@ -56,7 +58,15 @@ def contents(folder):
     }
 
 
-@pytest.mark.parametrize("make", [dense_network, conv_network])
+def dense_steps(seed=0):
+    return step_network(dense_network(seed))
+
+
+def conv_steps():
+    return step_network(conv_network())
+
+
+@pytest.mark.parametrize("make", [dense_network, conv_network, dense_steps, conv_steps])
 def test_round_trip(make, tmp_path):
     network = make()
     lut = latency_lut(network)
@@ -100,13 +110,37 @@ def test_the_golden_set_holds_the_hard_cases(tmp_path):
     assert results["tie"]["tied"]
 
 
-def test_golden_results_are_those_of_the_oracle(tmp_path):
-    network = conv_network()
+def test_the_golden_set_of_steps_holds_their_hard_cases(tmp_path):
+    network = dense_steps()
+    write_bundle(network, tmp_path / "net")
+    golden = read_bundle(tmp_path / "net").golden
+    cases = {case.name: case.ticks for case in golden if case.start_layer == 0}
+    hard = {"all_at_start", "none", "all_at_end", "tie", "fall_and_rise"}
+    assert hard | {"on_threshold"} < set(cases)
+    output = {name: emulate(network, cases[name][None]) for name in cases}
+    assert (output["all_at_end"].layer_ticks[0] == 39).any()
+    assert (output["all_at_start"].output_ticks == 0).any()
+    weight = network.layers[0].weight
+    lowest = int(np.minimum(weight, 0).sum(axis=1).argmin())
+    potential = [
+        (weight[lowest] * (cases["fall_and_rise"] <= tick)).sum() for tick in (0, 39)
+    ]
+    assert potential == [weight[lowest][weight[lowest] < 0].sum(), weight[lowest].sum()]
+    strict = step_network(dense_network(), threshold=10)  # of V > 9
+    other = emulate(strict, cases["on_threshold"][None])
+    assert (other.layer_ticks[0] != output["on_threshold"].layer_ticks[0]).any()
+
+
+@pytest.mark.parametrize("make", [conv_network, conv_steps])
+def test_golden_results_are_those_of_the_oracle(make, tmp_path):
+    network = make()
     write_bundle(network, tmp_path / "net", golden=1)
     cases = read_bundle(tmp_path / "net").golden
     for n, case in enumerate(cases):
         layers = oracle_layers(network)[case.start_layer :]
-        outputs, spikes, operations, updates = oracle.run(layers, case.ticks, 40)
+        outputs, spikes, operations, updates = oracle.run(
+            layers, case.ticks, 40, network.response
+        )
         folder = tmp_path / f"net/golden/{n}"
         result = json.loads((folder / "result.json").read_text())
         assert result["spikes"] == spikes
@@ -132,11 +166,28 @@ def test_slope_and_margin_by_hand(tmp_path):
     assert (folder / "in.csv").read_text() == "neuron,tick\n0,0\n1,1\n"
 
 
+def test_the_margin_of_a_step_by_hand(tmp_path):
+    network = IntegerNetwork((dense([[3, -1], [1, 1]], [2, 50]),), (2,), 6, 1.0, "step")
+    samples = np.array([[3, 3]])
+    write_bundle(network, tmp_path / "net", golden=0, samples=samples)
+    names = [case.name for case in read_bundle(tmp_path / "net").golden]
+    folder = tmp_path / f"net/golden/{names.index('sample_0')}"
+    # Both inputs act in tick 3: V = 2 and 2, exactly on the first threshold.
+    assert (folder / "layer_0.csv").read_text() == (
+        "neuron,tick,margin\n0,3,0\n1,65535,-48\n"
+    )
+    manifest = json.loads((tmp_path / "net/manifest.json").read_text())
+    assert manifest["required_features"] == ["dense", "first_spike", "step"]
+    (layer,) = manifest["layers"]
+    assert (layer["response"], layer["potential_bits"]) == ("step", 7)
+    assert "slope_bits" not in layer
+
+
 def test_a_tie_is_looked_for_in_the_last_layer_too(monkeypatch):
     # Behind one neuron per output that fires in its own tick there is no tie.
     first = dense(np.diag([4, 2, 1]), 4)
     network = IntegerNetwork((first, dense(np.eye(3), 1)), (3,), 20, 1.0)
-    monkeypatch.setattr(golden_inputs, "_TIE_CANDIDATES", 4)
+    monkeypatch.setattr(golden_inputs, "_CANDIDATES", 4)
     (case,) = golden_inputs._tie(network)
     output = emulate(golden_inputs.tail(network, case.start_layer), case.ticks[None])
     assert (output.output_ticks == output.output_ticks.min()).sum() > 1

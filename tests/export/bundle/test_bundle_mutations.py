@@ -14,14 +14,27 @@ from snn_temporal_plugins.export import (
     write_bundle,
 )
 from snn_temporal_plugins.export.bundle.format import digest, dump_json
-from tests.export.networks import conv_network, dense_network
+from tests.export.networks import conv_network, dense_network, step_network
+
+
+def write(network, path):
+    write_bundle(network, path, lut=latency_lut(network), golden=1)
+    return path
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    network = dense_network()
-    write_bundle(network, tmp_path / "net", lut=latency_lut(network), golden=1)
-    return tmp_path / "net"
+    return write(dense_network(), tmp_path / "net")
+
+
+@pytest.fixture
+def steps(tmp_path):
+    return write(step_network(dense_network()), tmp_path / "steps")
+
+
+@pytest.fixture(params=["bundle", "steps"])
+def either(request):
+    return request.getfixturevalue(request.param)
 
 
 def refused(bundle):
@@ -68,7 +81,8 @@ def test_one_flipped_bit_in_any_file(bundle):
     read_bundle(bundle)
 
 
-def test_every_weight_is_covered_even_if_hashed_again(bundle):
+def test_every_weight_is_covered_even_if_hashed_again(either):
+    bundle = either
     for layer in (0, 1):
         file = bundle / f"tensors/layer_{layer}_weight.bin"
         for position in range(file.stat().st_size):
@@ -80,8 +94,9 @@ def test_every_weight_is_covered_even_if_hashed_again(bundle):
     read_bundle(bundle)
 
 
-def test_every_weight_of_a_convolution_is_covered(tmp_path):
-    write_bundle(conv_network(), tmp_path / "net", golden=0)
+@pytest.mark.parametrize("make", [conv_network, lambda: step_network(conv_network())])
+def test_every_weight_of_a_convolution_is_covered(make, tmp_path):
+    write_bundle(make(), tmp_path / "net", golden=0)
     for layer in (0, 2):
         file = tmp_path / f"net/tensors/layer_{layer}_weight.bin"
         for position in range(0, file.stat().st_size, 17):
@@ -92,7 +107,8 @@ def test_every_weight_of_a_convolution_is_covered(tmp_path):
 
 
 @pytest.mark.parametrize("bit", [0, 3])
-def test_every_threshold_is_covered_even_if_hashed_again(bundle, bit):
+def test_every_threshold_is_covered_even_if_hashed_again(either, bit):
+    bundle = either
     for layer in (0, 1):
         file = bundle / f"tensors/layer_{layer}_threshold.bin"
         for position in range(0, file.stat().st_size, 4):
@@ -109,7 +125,8 @@ def test_the_encoder_is_covered(bundle):
 
 
 @pytest.mark.parametrize("name", ["in.csv", "layer_0.csv", "layer_1.csv"])
-def test_a_changed_golden_time(bundle, name):
+def test_a_changed_golden_time(either, name):
+    bundle = either
     file = bundle / "golden/0" / name
     lines = file.read_text().splitlines()
     neuron, tick, *rest = lines[1].split(",")
@@ -149,6 +166,89 @@ def test_another_decoding(bundle, change):
 def test_another_number_of_ticks(bundle):
     edit(bundle, lambda manifest: manifest["time"].update(num_ticks=41))
     assert refused(bundle) in (BundleCode.GOLDEN, BundleCode.WIDTH)
+
+
+def test_fewer_ticks_of_steps(steps):
+    """More are harmless: nothing moves between spikes."""
+    edit(steps, lambda manifest: manifest["time"].update(num_ticks=39))
+    assert refused(steps) in (BundleCode.GOLDEN, BundleCode.TENSOR)
+
+
+def as_response(response, index=None):
+    """A change of the manifest that makes other neurons of some or all layers."""
+
+    def change(manifest):
+        for number, layer in enumerate(manifest["layers"]):
+            if index not in (None, number):
+                continue
+            layer["response"] = response
+            layer.pop("slope_bits", None)
+            if response == "ramp":
+                layer["slope_bits"] = layer["potential_bits"] = 32
+
+    return change
+
+
+def test_layers_of_two_responses(either):
+    other = "step" if either.name == "net" else "ramp"
+    for index in (0, 1):
+        before = (either / "manifest.json").read_bytes()
+        edit(either, as_response(other, index))
+        assert refused(either) is BundleCode.RESPONSE
+        (either / "manifest.json").write_bytes(before)
+
+
+def test_the_other_response(either):
+    here, other = ("ramp", "step") if either.name == "net" else ("step", "ramp")
+    edit(either, as_response(other))
+    assert refused(either) is BundleCode.FEATURE
+
+    def change(manifest):
+        features = manifest["required_features"]
+        features[features.index(here)] = other
+
+    edit(either, change)
+    assert refused(either) is BundleCode.GOLDEN
+
+
+STEP_CHANGES = {
+    "a slope": (lambda m: m["layers"][0].update(slope_bits=9), BundleCode.SCHEMA),
+    "a ramp without slope": (
+        lambda m: m["layers"][0].update(response="ramp"),
+        BundleCode.SCHEMA,
+    ),
+    "no response": (lambda m: m["layers"][0].pop("response"), BundleCode.SCHEMA),
+    "an unknown response": (
+        lambda m: m["layers"][0].update(response="ramp_saturating"),
+        BundleCode.SCHEMA,
+    ),
+    "narrow potential": (
+        lambda m: m["layers"][0].update(
+            potential_bits=m["layers"][0]["potential_bits"] - 1
+        ),
+        BundleCode.WIDTH,
+    ),
+    "undeclared feature": (
+        lambda m: m["required_features"].remove("step"),
+        BundleCode.FEATURE,
+    ),
+    "the other feature": (
+        lambda m: m["required_features"].append("ramp"),
+        BundleCode.FEATURE,
+    ),
+    "a threshold out of the register": (
+        lambda m: m["layers"][1].update(potential_bits=1),
+        BundleCode.WIDTH,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEP_CHANGES)
+def test_changed_manifests_of_steps(steps, name):
+    read_bundle(steps)
+    change, code = STEP_CHANGES[name]
+    edit(steps, change)
+    assert refused(steps) is code
 
 
 def test_a_truncated_and_a_longer_file(bundle):

@@ -42,6 +42,29 @@ def test_equal_potentials_give_the_lowest_index():
     assert one(network, [0]) == (1, 2, True)
 
 
+def test_ties_of_steps_compare_the_potential_at_their_tick():
+    # In tick 2 V is 6 and 8; afterwards 9 and 4, which does not matter.
+    layer = dense([[2, 4, 3], [3, 5, -4]], 6)
+    network = IntegerNetwork((layer,), (3,), 5, 1.0, "step")
+    assert one(network, [0, 2, 3]) == (1, 2, True)
+    assert one(network, [0, 2, 3], tie="lowest_index") == (0, 2, True)
+    assert one(network, [0, SILENT, 4], no_output="max_v_at_end") == (0, SILENT, False)
+    assert one(network, [4, SILENT, SILENT], no_output="max_v_at_end")[0] == 1
+
+
+def test_what_no_potential_breaks_is_told():
+    layer = dense([[2, 4], [3, 3], [1, 1]], 6)
+    network = IntegerNetwork((layer,), (2,), 5, 1.0, "step")
+    nothing = [SILENT, SILENT]
+    emulation = emulate(network, np.array([[0, 2], [0, SILENT], [3, 3], nothing]))
+    for tie in ("max_v_at_tie", "lowest_index"):
+        decision = decode(network, emulation, Decoding(tie=tie))
+        assert decision.label.tolist() == [0, -1, 0, -1]
+        assert decision.tied.tolist() == [True, False, True, False]
+        assert decision.unbroken.tolist() == [True, False, True, False]
+    assert not decode(TIE, emulate(TIE, [[0]])).unbroken.any()
+
+
 def test_different_thresholds_compare_what_lies_above_them():
     network = IntegerNetwork((dense([[6], [5]], [11, 9]),), (1,), 5, 1.0)
     assert one(network, [0]) == (0, 2, True)  # 12 - 11 = 10 - 9: the lowest index

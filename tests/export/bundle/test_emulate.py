@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from snn_temporal_plugins.export import (
     SILENT,
+    ExportCode,
+    ExportError,
     IntegerDense,
     IntegerNetwork,
     PoolLayer,
@@ -28,6 +30,7 @@ from tests.export.networks import (
     random_conv,
     random_dense,
     random_ticks,
+    step_network,
 )
 from tests.oracles import integer_network as oracle
 
@@ -39,7 +42,10 @@ def assert_equal_to_oracle(network, ticks):
     result = emulate(network, ticks)
     for sample in range(len(ticks)):
         outputs, spikes, operations, updates = oracle.run(
-            oracle_layers(network), ticks[sample].tolist(), network.num_ticks
+            oracle_layers(network),
+            ticks[sample].tolist(),
+            network.num_ticks,
+            network.response,
         )
         for got, wanted in zip(result.layer_ticks, outputs, strict=True):
             np.testing.assert_array_equal(got[sample], wanted)
@@ -55,6 +61,7 @@ def test_dense_layers_equal_the_oracle(seed, num_ticks, threshold):
     network = dense_network(seed, (9, 7, 4), num_ticks, threshold)
     ticks = random_ticks(np.random.default_rng(seed), (3, 9), num_ticks)
     assert_equal_to_oracle(network, ticks)
+    assert_equal_to_oracle(step_network(network, 1 + threshold // 8), ticks)
 
 
 @settings(fast, max_examples=25)
@@ -72,12 +79,15 @@ def test_convolutions_and_pools_equal_the_oracle(seed, kernel, stride, padding, 
     pool = PoolLayer(2, 1, 1)
     last = random_dense(rng, 3 * (rows + 1) * (columns + 1), 2)
     network = IntegerNetwork((conv, pool, last), (2, *size), 20, 1.0)
-    assert_equal_to_oracle(network, random_ticks(rng, (2, 2, *size), 20))
+    ticks = random_ticks(rng, (2, 2, *size), 20)
+    assert_equal_to_oracle(network, ticks)
+    assert_equal_to_oracle(step_network(network), ticks)
 
 
 def test_a_whole_convolutional_network_equals_the_oracle():
     ticks = random_ticks(np.random.default_rng(5), (2, 2, 8, 8), 40)
     assert_equal_to_oracle(conv_network(), ticks)
+    assert_equal_to_oracle(step_network(conv_network()), ticks)
 
 
 @fast
@@ -134,10 +144,48 @@ def test_registers_of_the_proved_width_never_change_a_spike(seed, num_ticks):
     slope_bits, potential_bits = widths(layer, num_ticks)
     floor = -(1 << (potential_bits - 1))
     for row, threshold in zip(layer.weight, layer.threshold, strict=True):
-        free = oracle.neuron(row.tolist(), ticks, int(threshold), num_ticks)
-        narrow = oracle.neuron(row.tolist(), ticks, int(threshold), num_ticks, floor)
+        free = oracle.ramp(row.tolist(), ticks, int(threshold), num_ticks)
+        narrow = oracle.ramp(row.tolist(), ticks, int(threshold), num_ticks, floor)
         assert free == narrow
         assert all(abs(slope) < 1 << (slope_bits - 1) for slope in free[1])
+
+
+@fast
+@given(seed=seeds, num_ticks=st.integers(2, 40))
+def test_the_potential_of_a_step_never_leaves_its_register(seed, num_ticks):
+    rng = np.random.default_rng(seed)
+    layer = dense(rng.integers(-31, 9, (6, 10)), rng.integers(1, 60, 6))
+    slope_bits, potential_bits = widths(layer, num_ticks, "step")
+    assert slope_bits == 0
+    limit = 1 << (potential_bits - 1)
+    assert (layer.threshold < limit).all()
+    for row in layer.weight.tolist():
+        order = rng.permutation(10) % num_ticks
+        for ticks in (order, np.where(np.array(row) < 0, 0, num_ticks - 1)):
+            potentials = oracle.step(row, ticks.tolist(), 99, num_ticks, set(ticks))[1]
+            assert all(-limit <= potential < limit for potential in potentials)
+
+
+def test_a_step_needs_every_bit_of_its_register():
+    weight = np.array([[-8, -8, 9]])
+    assert widths(dense(weight, 1), 5, "step") == (0, 6)
+    assert widths(dense(-weight, 1), 5, "step") == (0, 6)
+    assert widths(dense(weight, 40), 5, "step") == (0, 7)
+    # Saturated at -8, one bit and more too narrow, it would fire after -8 -8 +9.
+    network = IntegerNetwork((dense(weight, 1),), (3,), 5, 1.0, "step")
+    assert emulate(network, [[0, 0, 1]]).output_ticks == SILENT
+
+
+def test_a_step_acts_in_its_own_tick_and_all_at_once():
+    """Equality fires; what comes in one tick is added up before anything fires."""
+    first, last = dense([[5, -3]], 3), dense([[2]], 2)
+    network = IntegerNetwork((first, last), (2,), 4, 1.0, "step")
+    ticks = [[0, SILENT], [3, SILENT], [1, 1], [1, 2], [2, 1], [SILENT, 0]]
+    result = emulate(network, ticks)
+    assert result.layer_ticks[0][:, 0].tolist() == [0, 3, SILENT, 1, SILENT, SILENT]
+    np.testing.assert_array_equal(*result.layer_ticks)
+    assert result.counts.updates[:, 0].tolist() == [1, 1, 1, 1, 2, 1]
+    assert result.counts.updates[:, 1].tolist() == [1, 1, 0, 1, 0, 0]
 
 
 def test_widths_of_the_worst_case_are_those_of_the_specification():
@@ -156,9 +204,26 @@ def test_potentials_beyond_float32_are_exact():
     assert emulate(network, np.zeros((1, 2000), int)).output_ticks == 254
 
 
-def test_chunks_do_not_show(monkeypatch):
+def test_steps_beyond_float32_are_exact():
+    weight = np.full((1, 140_000), 127)
+    network = IntegerNetwork((dense(weight, weight.sum()),), (140_000,), 9, 1.0, "step")
+    ticks = np.zeros((2, 140_000), int)
+    ticks[1, 0] = SILENT
+    assert emulate(network, ticks).output_ticks.tolist() == [[0], [SILENT]]
+
+
+def test_steps_that_come_back_from_beyond_float32_are_exact():
+    half = 70_000
+    weight = np.repeat([-127, 127, 127, 1], [2 * half + 1, half, half + 1, 1])
+    ticks = np.repeat([0, 1, 2, 3], [2 * half + 1, half, half + 1, 1])
+    network = IntegerNetwork((dense(weight[None], 1),), weight.shape, 9, 1.0, "step")
+    assert emulate(network, ticks[None]).output_ticks == 3
+
+
+@pytest.mark.parametrize("make", [conv_network, lambda: step_network(conv_network())])
+def test_chunks_do_not_show(make, monkeypatch):
     rng = np.random.default_rng(0)
-    network, ticks = conv_network(), random_ticks(rng, (7, 2, 8, 8), 40)
+    network, ticks = make(), random_ticks(rng, (7, 2, 8, 8), 40)
     whole = emulate(network, ticks)
     monkeypatch.setattr(module, "_ROW_ELEMENTS", 16)
     monkeypatch.setattr(module, "_WINDOW_ELEMENTS", 2000)
@@ -168,10 +233,16 @@ def test_chunks_do_not_show(monkeypatch):
 
 
 def test_an_empty_batch_gives_an_empty_answer():
-    for network in (dense_network(), conv_network()):
+    for network in (dense_network(), conv_network(), step_network(conv_network())):
         result = emulate(network, np.zeros((0, *network.input_shape), int))
         assert result.output_ticks.shape == (0, network.shapes[-1][0])
         assert result.counts.spikes.shape == (0, len(network.layers) + 1)
+
+
+def test_an_unknown_response_is_named():
+    with pytest.raises(ExportError, match=r"'leaky'; allowed: .*'step'") as caught:
+        IntegerNetwork((dense([[1]], 1),), (1,), 9, 1.0, "leaky")
+    assert caught.value.code is ExportCode.PARAMETER
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from snn_temporal_plugins.export import (
     quantise_uniform,
     to_ticks,
 )
-from snn_temporal_plugins.export.bundle.integer import slope_reach
+from snn_temporal_plugins.export.bundle.integer import weight_sums
 from snn_temporal_plugins.export.bundle.quantise import FLOAT32_LIMIT
 from snn_temporal_plugins.neurons import ReLPSPLinear
 from tests.export.networks import dense, real_conv, real_dense
@@ -96,7 +96,7 @@ def test_uniform_rounding_keeps_every_potential_exact_in_float32(seed, num_ticks
     flat = FlatNetwork((layer,), (30,), t_max=2.0)
     (integer,) = quantise_uniform(flat, num_ticks=num_ticks).layers
     assert len(np.unique(integer.threshold)) == 1
-    rise, fall = slope_reach(integer.weight)
+    rise, fall = weight_sums(integer.weight)
     reach = max(integer.threshold[0] + rise.max(), num_ticks * fall.max())
     assert FLOAT32_LIMIT / 3 < reach <= FLOAT32_LIMIT
 
@@ -108,7 +108,7 @@ def test_a_threshold_out_of_reach_is_lowered_without_effect():
     last = DenseLayer(np.ones((1, 2)), np.ones(1))
     flat = FlatNetwork((first, last), (4,), t_max=2.0)
     layer = quantise(flat, num_ticks=50).layers[0]
-    rise, _ = slope_reach(layer.weight)
+    rise, _ = weight_sums(layer.weight)
     assert layer.threshold[1] == 50 * rise.max() + 1
     ticks = emulate(quantise(flat, num_ticks=50), np.zeros((1, 4), int))
     assert ticks.layer_ticks[0][0, 1] == SILENT
