@@ -41,6 +41,7 @@ bench: export NUMBA_NUM_THREADS := 1
 bench: $(READY)
 	$(VENV)/bin/python benchmarks/step.py $(if $(ROOT),--root $(ROOT))
 	$(VENV)/bin/python benchmarks/epoch.py $(if $(ROOT),--root $(ROOT))
+	$(VENV)/bin/python benchmarks/sstdp_step.py $(if $(ROOT),--root $(ROOT))
 	$(VENV)/bin/python benchmarks/spike_trains.py
 	$(VENV)/bin/python results/readme.py
 

@@ -93,9 +93,34 @@ def speed() -> str:
         f"harness ({epoch['lowest']:.2f} to {epoch['highest']:.2f}). "
         "Commands: `python benchmarks/step.py`, `python benchmarks/epoch.py`.",
         "",
+        *ticks(),
+        "",
         *spike_trains(),
     ]
     return "\n".join(lines)
+
+
+def ticks() -> list[str]:
+    """SSTDP against a dense loop over ticks."""
+    lines = [
+        "| SSTDP step, T = 255, released settings | batch | dense loop / **ours** "
+        "| peak memory, dense loop (**ours**) |",
+        "|---|---|---|---|",
+    ]
+    for row in read("benchmarks/results/sstdp_step.json")["rows"]:
+        weights = "" if row["weights"] == "initial" else ", after an epoch"
+        lines.append(
+            f"| {row['network']}{weights} | {row['batch']} | {row['ratio']:.1f}x "
+            f"({row['p10']:.1f} to {row['p90']:.1f}) "
+            f"| {row['dense_mib']:.0f} MiB ({row['ours_mib']:.1f}) |"
+        )
+    return [
+        *lines,
+        "",
+        "The dense loop is the released code's formulation of the same step: a one-hot "
+        "matrix product for every tick, masks over batch x outputs x inputs. Command: "
+        "`python benchmarks/sstdp_step.py`.",
+    ]
 
 
 def spike_trains() -> list[str]:

@@ -100,12 +100,16 @@ def first_target(
     return torch.where(F.one_hot(label.long(), u.shape[1]).bool(), first, late)
 
 
-class _SquaredTimeFunction(torch.autograd.Function):
+class _TimeLossFunction(torch.autograd.Function):
     # A silent output has a time, T, and a gradient: by the clamp it would have none.
     @staticmethod
-    def forward(spike_time, target, t_max):
+    def forward(spike_time, target, t_max, saturation):
         error = spike_time.clamp(max=t_max) - target
-        return error.square().sum() / (2 * max(1, len(spike_time))), error
+        if saturation is None:
+            return error.square().sum() / (2 * max(1, len(spike_time))), error
+        norm = error.norm(dim=1, keepdim=True)
+        loss = norm - saturation * torch.log1p(norm / saturation)
+        return loss.sum() / max(1, len(spike_time)), error / (norm + saturation)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -117,33 +121,54 @@ class _SquaredTimeFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad, _grad_error):
         (error,) = ctx.saved_tensors
-        return grad * error / max(1, len(error)), None, None
+        return grad * error / max(1, len(error)), None, None, None
 
 
-def squared_time_loss(spike_time: Tensor, target: Tensor, *, t_max: int) -> Tensor:
+def squared_time_loss(
+    spike_time: Tensor,
+    target: Tensor,
+    *,
+    t_max: int,
+    saturation: float | None = None,
+) -> Tensor:
     """Squared distance of the output times from their targets, silence counting as T.
 
         E = 1/2 mean_batch sum_j (u_j - T_j)^2,    dE/du_j = (u_j - T_j) / batch
 
     The error of a silent output is passed on to the rule, which strengthens its inputs.
+    With a saturation c the loss of a sample at the distance r = |u - T| from its
+    targets grows like r^2 / 2c while r is small, and like r where it is large:
+
+        E = mean_batch r - c ln(1 + r / c),    dE/du_j = (u_j - T_j) / (r + c) / batch
+
+    It is for `normalize=None`: the normalisation of the rule, which gives all samples
+    the same weight, those that are nearly right too, is what c = 0 would be.
 
     Args:
         spike_time: Output spike times, (batch, class), in ticks, inf = silent.
         target: Target times, (batch, class), finite.
         t_max: Number of ticks T.
+        saturation: c > 0, in ticks; None = the squared distance.
 
     Returns:
         The loss, a scalar.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or saturation is not positive.
+
+    Reference:
+        Liu et al. 2021 (SSTDP), equation (6); the saturation is ours.
     """
     if spike_time.shape != target.shape:
         raise ValueError(
             f"spike_time has shape {tuple(spike_time.shape)} but target "
             f"{tuple(target.shape)}; they must be equal, (batch, class)."
         )
-    return _SquaredTimeFunction.apply(spike_time, target, t_max)[0]
+    if saturation is not None and not 0 < saturation < math.inf:
+        raise ValueError(
+            f"saturation is {saturation}; it must be positive and finite, or None."
+        )
+    return _TimeLossFunction.apply(spike_time, target, t_max, saturation)[0]
 
 
 def _check(spike_time: Tensor, label: Tensor, t_max: int, gap: float) -> None:

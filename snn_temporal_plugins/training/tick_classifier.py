@@ -68,6 +68,10 @@ class TickClassifier(Classifier):
             "first": the others are to follow the first spike, as in the released code.
         gap: Distance wanted between the label and the others, as a share of the T
             ticks.
+        saturation: Distance from the targets beyond which samples count alike, as a
+            share of the T ticks (`squared_time_loss`); None: the squared distance. The
+            rule's own normalisation gives all samples the same weight in any case, so
+            a saturation goes with `rule_options={"normalize": None}`.
         x_min: Intensities up to this give no spike; below 0: all give one.
         jitter: Standard deviation by which input spikes are moved in training, as a
             share of their own time: saturated intensities stay at tick 0, where they
@@ -92,6 +96,7 @@ class TickClassifier(Classifier):
         rule_options: dict[str, Any] | None = None,
         target: Literal["mean", "first"] = "mean",
         gap: float = 0.4,
+        saturation: float | None = None,
         x_min: float = 0.0,
         jitter: float = 0.0,
         lr: float = 1e-3,
@@ -153,7 +158,7 @@ class TickClassifier(Classifier):
         return tick
 
     def loss(self, output: TickOutput, label: Tensor) -> Tensor:
-        """Return half the squared distance of the output times from their targets.
+        """Return the loss of the output times' distance from their targets.
 
         Args:
             output: Output spike times and potentials.
@@ -168,7 +173,10 @@ class TickClassifier(Classifier):
             goal = mean_target(post, label, t_max=t_max, gap=gap, over="all")
         else:
             goal = first_target(post, label, t_max=t_max, gap=gap)
-        return squared_time_loss(post, goal, t_max=t_max)
+        saturation = self.hparams["saturation"]
+        if saturation is not None:
+            saturation = saturation * t_max
+        return squared_time_loss(post, goal, t_max=t_max, saturation=saturation)
 
     def answer(self, output: TickOutput) -> Answer:
         """Return the class of the first output spike.
@@ -194,10 +202,12 @@ class TickClassifier(Classifier):
 
 
 def _check(hparams: Any) -> None:
+    saturation = hparams["saturation"]
     limits = {
         "target": (hparams["target"] in ("mean", "first"), "'mean' or 'first'"),
         "num_ticks": (hparams["num_ticks"] >= 1, "1 or more"),
         "gap": (0 < hparams["gap"] <= 1, "above 0, up to 1"),
+        "saturation": (saturation is None or 0 < saturation < math.inf, "above 0"),
         "x_min": (hparams["x_min"] < 1, "below 1"),
         "jitter": (0 <= hparams["jitter"] < math.inf, "0 or more"),
         "lr": (0 < hparams["lr"] < math.inf, "above 0"),

@@ -141,6 +141,34 @@ def test_a_silent_label_is_pulled_and_other_silent_outputs_are_left(target):
     assert grad[1].tolist() == pytest.approx([0, 2.5, 0])
 
 
+@pytest.mark.parametrize("saturation", [None, 0.5, 30.0])
+def test_the_loss_has_the_gradient_it_says(saturation):
+    g = torch.Generator().manual_seed(3)
+    post = 20 * torch.rand(5, 4, generator=g, dtype=torch.float64)
+    target = 20 * torch.rand(5, 4, generator=g, dtype=torch.float64)
+    target[0] = post[0]  # a sample that is right has the loss and the error 0
+
+    def loss(times):
+        return squared_time_loss(times, target, t_max=20, saturation=saturation)
+
+    leaf = post.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(leaf), leaf)
+    distance = (post - target).norm(dim=1, keepdim=True)
+    scale = 1 if saturation is None else distance + saturation
+    torch.testing.assert_close(grad, (post - target) / scale / 5)
+    step = 1e-6 * torch.randn(5, 4, generator=g, dtype=torch.float64)
+    rise = (loss(post + step) - loss(post - step)) / 2
+    assert rise.item() == pytest.approx((grad * step).sum().item(), rel=1e-6)
+
+
+def test_a_large_saturation_is_the_squared_distance():
+    g = torch.Generator().manual_seed(3)
+    post, target = 20 * torch.rand(2, 6, 4, generator=g, dtype=torch.float64)
+    squared = squared_time_loss(post, target, t_max=20)
+    loss = squared_time_loss(post, target, t_max=20, saturation=1e5)
+    assert 1e5 * loss.item() == pytest.approx(squared.item(), rel=1e-3)
+
+
 POST, LABEL = torch.zeros(2, 3), torch.tensor([0, 2])
 
 
@@ -175,3 +203,5 @@ def test_bad_mean_and_bad_shape():
         mean_target(POST, LABEL, t_max=20, over="some")
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         squared_time_loss(POST, POST.t(), t_max=20)
+    with pytest.raises(ValueError, match=r"saturation is 0\.0"):
+        squared_time_loss(POST, POST, t_max=20, saturation=0.0)

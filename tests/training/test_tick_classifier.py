@@ -106,6 +106,9 @@ def test_the_loss_is_the_distance_from_the_targets(name, target):
     goal = target(times, label, t_max=32, gap=4.0)
     truth = squared_time_loss(times, goal, t_max=32)
     assert model.loss(model(torch.rand(2, 5)), label) == truth > 0
+    model = make(Fixed(times), target=name, gap=0.125, saturation=0.25)
+    truth = squared_time_loss(times, goal, t_max=32, saturation=8.0)
+    assert model.loss(model(torch.rand(2, 5)), label) == truth > 0
 
 
 def test_settings_reach_the_network():
@@ -210,6 +213,7 @@ def test_predictions_have_class_and_time():
         ({"target": "last"}, "target is last, allowed is 'mean' or 'first'"),
         ({"num_ticks": 0}, "num_ticks is 0"),
         ({"gap": 33.0}, "gap is 33.0, allowed is above 0, up to 1"),
+        ({"saturation": 0.0}, "saturation is 0.0, allowed is above 0"),
         ({"jitter": -0.1}, "jitter is -0.1"),
         ({"x_min": 1.0}, "x_min is 1.0"),
         ({"rule_options": {"b": -1.0}}, "b is -1.0"),
