@@ -72,7 +72,7 @@ def test_report_breaks_ties_and_the_readers_agree(checkpoint, tmp_path, capsys):
     assert (out / "accuracy_against_latency.png").stat().st_size > 5_000
     additions = [rows[f"additions {of}"] for of in ("per sample", "up to the decision")]
     total, early = (int(text.replace(",", "")) for text in additions)
-    assert 0 < early <= total < 64 * 100 + 100 * 10
+    assert 0 < early <= total < 64 * 200 + 200 * 10
     assert "estimate, not measurement" in capsys.readouterr().out
 
 

@@ -239,8 +239,8 @@ def sstdp_with_potential(
         TypeError: as in `sstdp`.
         ValueError: as in `sstdp`.
     """
-    _check_tensors(spike_time, weight)
     _check_settings(t_max, a, b, tau_mem, tau_stdp, offset, w_max, mu)
+    _check_tensors(spike_time, weight, t_max)
     for name, value, allowed in (
         ("normalize", normalize, ("l2", None)),
         ("compat", compat, ("released", None)),
@@ -290,7 +290,7 @@ def _(spike_time, t_max, ticks):
     return spike_time.new_empty(spike_time.shape)
 
 
-def _check_tensors(spike_time: Tensor, weight: Tensor) -> None:
+def _check_tensors(spike_time: Tensor, weight: Tensor, t_max: int) -> None:
     require_synapses(spike_time, weight)
     if spike_time.dim() < 2 or spike_time.shape[-1] != weight.shape[1]:
         raise ValueError(
@@ -301,6 +301,12 @@ def _check_tensors(spike_time: Tensor, weight: Tensor) -> None:
         raise TypeError(
             f"spike_time is {spike_time.dtype} on {spike_time.device} but weight is "
             f"{weight.dtype} on {weight.device}; convert one with .to(...)."
+        )
+    largest = int(2 / torch.finfo(weight.dtype).eps)
+    if t_max > largest:
+        raise ValueError(
+            f"t_max is {t_max}, but {weight.dtype} holds whole ticks up to {largest} "
+            "only; use float32."
         )
 
 

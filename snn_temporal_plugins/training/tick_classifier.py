@@ -74,8 +74,7 @@ class TickClassifier(Classifier):
             a saturation goes with `rule_options={"normalize": None}`.
         x_min: Intensities up to this give no spike; below 0: all give one.
         jitter: Standard deviation by which input spikes are moved in training, as a
-            share of their own time: saturated intensities stay at tick 0, where they
-            are in test too. Spikes moved behind the last tick are lost.
+            share of the T ticks. Those moved behind the last tick are lost.
         lr: Highest learning rate of the one-cycle schedule.
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
@@ -153,8 +152,8 @@ class TickClassifier(Classifier):
         num_ticks, jitter = self.hparams["num_ticks"], self.hparams["jitter"]
         tick = latency_ticks(x, num_ticks, x_min=self.hparams["x_min"])
         if self.training and jitter:
-            tick = (tick * (1 + jitter * torch.randn_like(tick))).round().clamp(min=0)
-            tick = torch.where(tick < num_ticks, tick, math.inf)
+            tick = tick + (jitter * num_ticks * torch.randn_like(tick)).round()
+            tick = torch.where(tick < num_ticks, tick.clamp(min=0), math.inf)
         return tick
 
     def loss(self, output: TickOutput, label: Tensor) -> Tensor:

@@ -22,6 +22,15 @@ def with_time(value):
         (with_time(math.nan), ValueError, "spike_time holds nan"),
         (with_time(-1.0), ValueError, "spike_time holds -1.0"),
         (with_time(-math.inf), ValueError, "spike_time holds -inf"),
+        (
+            {
+                "spike_time": torch.zeros(2, 3).bfloat16(),
+                "weight": torch.ones(4, 3).bfloat16(),
+                "t_max": 257,
+            },
+            ValueError,
+            "t_max is 257, but torch.bfloat16 holds whole ticks up to 256",
+        ),
         ({"spike_time": [[1.0]]}, TypeError, "spike_time is list"),
         ({"spike_time": torch.zeros(2, 3).long()}, TypeError, "is torch.int64"),
         ({"spike_time": torch.zeros(3)}, ValueError, r"\(3,\).*\(batch, ..., 3\)"),

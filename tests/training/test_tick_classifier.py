@@ -55,9 +55,9 @@ def test_brighter_is_earlier_and_black_is_silent():
 
 
 def test_jitter_moves_spikes_in_training_only_and_within_the_window():
-    model = make(Fixed(torch.zeros(2000, 5)), jitter=0.2)
-    x = torch.rand(2000, 5)
-    x[:, 3], x[:, 4] = 0, 1
+    model = make(Fixed(torch.zeros(500, 4)), jitter=0.2)
+    x = torch.rand(500, 4)
+    x[:, 3] = 0
     still = latency_ticks(x, 32)
     model.eval()(x)
     assert torch.equal(model.network.seen, still)
@@ -67,11 +67,10 @@ def test_jitter_moves_spikes_in_training_only_and_within_the_window():
     assert bool((moved[spikes] == moved[spikes].round()).all())
     assert moved[spikes].min() == 0 and moved[spikes].max() == 31
     assert not spikes[:, 3].any(), "silence is not moved"
-    assert bool((moved[:, 4] == 0).all()), "nor is what comes first"
     lost = ~spikes[:, :3]
     assert 0 < lost.float().mean() < 0.2, "those behind the end are lost"
-    early = still == 15
-    assert (moved - still)[early].std() == pytest.approx(0.2 * 15, rel=0.2)
+    inside = spikes & (still > 12) & (still < 18)
+    assert (moved - still)[inside].std() == pytest.approx(0.2 * 32, rel=0.2)
 
 
 def test_the_larger_potential_breaks_a_tie():
