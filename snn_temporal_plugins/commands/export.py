@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from snn_temporal_plugins import export
 from snn_temporal_plugins.commands.checkpoint import load_model, new_parser
-from snn_temporal_plugins.commands.first_spikes import integer_network
+from snn_temporal_plugins.commands.first_spikes import integer_network, num_ticks
 from snn_temporal_plugins.training import SpikeTrainClassifier
 
 
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     elif isinstance(model, SpikeTrainClassifier):
         export.write_nir(model.network, settings.out, overwrite=settings.overwrite)
     else:
-        ticks = model.hparams.get("num_ticks", settings.ticks)  # its own, if on ticks
+        ticks = num_ticks(model, settings.ticks)
         uniform = export.quantise_uniform(model.network, num_ticks=ticks)
         export.write_nir(uniform, settings.out, overwrite=settings.overwrite)
     sys.stdout.write(f"{settings.to} is in {settings.out}\n")

@@ -113,9 +113,19 @@ def integer_network(
         bits: of a weight.
         ticks: up to the horizon; a network on ticks has its own number.
     """
-    ticks = classifier.hparams.get("num_ticks", ticks)
+    ticks = num_ticks(classifier, ticks)
     integer = export.quantise(classifier.network, bits=bits, num_ticks=ticks)
     return integer, _lut(classifier, integer)
+
+
+def num_ticks(classifier: Classifier, asked: int) -> int:
+    """Return the number of ticks of the exported network.
+
+    Args:
+        classifier: the network; one on ticks has its own number.
+        asked: the setting `ticks`.
+    """
+    return classifier.hparams.get("num_ticks", asked)
 
 
 def _lut(classifier: Classifier, network: export.IntegerNetwork) -> NDArray[np.uint16]:
@@ -174,7 +184,7 @@ def _nir_rows(
     settings: argparse.Namespace,
 ) -> dict[str, object]:
     """Accuracy of the NIR file in each reader that is installed."""
-    ticks = classifier.hparams.get("num_ticks", settings.ticks)
+    ticks = num_ticks(classifier, settings.ticks)
     network = export.quantise_uniform(classifier.network, num_ticks=ticks)
     path = out / "network.nir"
     export.write_nir(network, path, overwrite=True)

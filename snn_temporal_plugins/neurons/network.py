@@ -1,6 +1,6 @@
 """Networks from the papers' architecture strings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -28,9 +28,8 @@ from snn_temporal_plugins.rules import get_rule
 # and must fire before the horizon. The first may be choosy (weight sum 0); a later one
 # sees few and late spikes, so it gets steeper weights and a positive sum; the output
 # starts with every class firing. Mean weight = weight sum / fan_in.
-_FIRST, _LATER, _OUTPUT = (2.0, 0.0), (4.0, 4.0), (1.4, 12.0)  # gain, weight sum
-# The same of integrate-and-fire layers, in thresholds: hidden, output.
-_IF_HIDDEN, _IF_OUTPUT = (1.4, 8.0), (0.5, 1.5)
+_RELPSP_STARTS = (2.0, 0.0), (4.0, 4.0), (1.4, 12.0)  # gain, weight sum
+_IF_STARTS = (1.4, 8.0), (1.4, 8.0), (0.5, 1.5)  # the same, in thresholds
 
 
 def build_network(
@@ -92,7 +91,10 @@ def build_network(
     options: dict[str, Any]
     if get_rule(rule).response == "step":
         options = {"num_steps": num_ticks, "v_th": v_th, "rule_options": rule_options}
-        layers = _if_layers(architecture, dropout, options)
+        kinds = (IFLinear, IFConv2d)
+        layers = _first_spike_layers(
+            architecture, dropout, kinds, _IF_STARTS, v_th, options
+        )
     elif get_rule(rule).domain == "spike time":
         options = {
             "v_th": v_th,
@@ -101,7 +103,10 @@ def build_network(
             "learn_threshold": learn_threshold,
             "rule": rule,
         }
-        layers = _relpsp_layers(architecture, dropout, options)
+        ramps = (ReLPSPLinear, ReLPSPConv2d)
+        layers = _first_spike_layers(
+            architecture, dropout, ramps, _RELPSP_STARTS, 1.0, options
+        )
     else:
         options = {
             "tau_mem": tau_mem,
@@ -119,68 +124,38 @@ def build_network(
     return network
 
 
-def _relpsp_layers(
-    architecture: Architecture, dropout: float, options: dict[str, Any]
+def _first_spike_layers(
+    architecture: Architecture,
+    dropout: float,
+    kinds: tuple[Callable[..., nn.Module], Callable[..., nn.Module]],
+    starts: tuple[tuple[float, float], ...],
+    unit: float,
+    options: dict[str, Any],
 ) -> list[nn.Module]:
+    """Layers of one kind of neurons; how the first, later and last ones start."""
+    dense, convolution = kinds
+    first, later, out = starts
     layers: list[nn.Module] = []
     last = architecture.parts[-1]
     for part in architecture.parts:
-        gain, weight_sum = _OUTPUT if part is last else _LATER if layers else _FIRST
+        gain, weight_sum = out if part is last else later if layers else first
+        start = {"weight_gain": gain * unit}
         match part:
             case Pool(side):
                 layers.append(EarliestSpikePool2d(side))
                 continue  # pooling has no neurons to silence
             case Convolution(channels, maps, side, padding):
-                mean = weight_sum / (channels * side * side)
+                start["weight_mean"] = unit * weight_sum / (channels * side * side)
                 layers.append(
-                    ReLPSPConv2d(
-                        channels,
-                        maps,
-                        side,
-                        padding=padding,
-                        weight_gain=gain,
-                        weight_mean=mean,
-                        **options,
+                    convolution(
+                        channels, maps, side, padding=padding, **start, **options
                     )
                 )
             case Dense(inputs, neurons, flatten):
                 if flatten:
                     layers.append(nn.Flatten())
-                mean = weight_sum / inputs
-                layers.append(
-                    ReLPSPLinear(
-                        inputs, neurons, weight_gain=gain, weight_mean=mean, **options
-                    )
-                )
-        if dropout > 0 and part is not last:
-            layers.append(SilenceDropout(dropout))
-    return layers
-
-
-def _if_layers(
-    architecture: Architecture, dropout: float, options: dict[str, Any]
-) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    last = architecture.parts[-1]
-    for part in architecture.parts:
-        gain, weight_sum = _IF_OUTPUT if part is last else _IF_HIDDEN
-        start = {"weight_gain": gain * options["v_th"]}
-        match part:
-            case Pool(side):
-                layers.append(EarliestSpikePool2d(side))
-                continue  # pooling has no neurons to silence
-            case Convolution(channels, maps, side, padding):
-                start["weight_mean"] = (
-                    options["v_th"] * weight_sum / (channels * side * side)
-                )
-                layers.append(
-                    IFConv2d(channels, maps, side, padding=padding, **start, **options)
-                )
-            case Dense(inputs, neurons, flatten):
-                if flatten:
-                    layers.append(nn.Flatten())
-                start["weight_mean"] = options["v_th"] * weight_sum / inputs
-                layers.append(IFLinear(inputs, neurons, **start, **options))
+                start["weight_mean"] = unit * weight_sum / inputs
+                layers.append(dense(inputs, neurons, **start, **options))
         if dropout > 0 and part is not last:
             layers.append(SilenceDropout(dropout))
     return layers

@@ -194,10 +194,8 @@ class TickClassifier(Classifier):
     ) -> Prediction:
         """Return class and decision time of each sample."""
         output = self(batch if isinstance(batch, Tensor) else batch[0])
-        return Prediction(
-            first_spike_class(output.spike_time, output.potential),
-            decision_time(output.spike_time),
-        )
+        predicted = self.answer(output).predicted_class
+        return Prediction(predicted, decision_time(output.spike_time))
 
 
 def _check(hparams: Any) -> None:
