@@ -4,13 +4,27 @@ from snn_temporal_plugins.kernels.first_crossing import (
     first_crossing,
     first_crossing_backward,
 )
+from snn_temporal_plugins.kernels.st_rsbp import (
+    effect_gradient,
+    effect_ratio,
+    spike_train_window,
+    survival,
+    synaptic_effect,
+    trace,
+)
 from snn_temporal_plugins.kernels.stdp_window import stdp_weight_gradient
 from snn_temporal_plugins.kernels.tssl_bp import lif_window, tssl_bp_backward
 
 __all__ = [
     "first_crossing",
     "first_crossing_backward",
+    "effect_gradient",
+    "effect_ratio",
+    "spike_train_window",
     "stdp_weight_gradient",
+    "survival",
+    "synaptic_effect",
+    "trace",
     "lif_window",
     "tssl_bp_backward",
 ]

@@ -1,0 +1,573 @@
+"""ST-RSBP: backpropagation at the level of whole spike trains, for recurrent networks.
+
+Paper: W. Zhang, P. Li, "Spike-Train Level Backpropagation for Training Deep Recurrent
+Spiking Neural Networks", NeurIPS 2019; released code stonezwr/ST-RSBP, commit 4d15a90.
+
+Forward, per neuron i, t = 0..T-1, all of it 0 before the first step:
+
+    (1) q    = (1 - 1/tau_syn) q + sum_j W_ij s_j[t-1] + sum_p R_ip s_p[t-1]
+    (2) v    = (1 - 1/tau_mem) v + q / tau_syn    0 in the `refractory` steps after a spike
+    (3) s[t] = v > v_th - 1e-6, then v = 0
+
+Backward, in spike counts o = sum_t s[t], with the effect e_ij of input j of unit weight
+on the potentials at which i fires (`kernels.synaptic_effect`):
+
+    (4) rho_ij  = e_ij / o_j, 0.5 where o_i or o_j is 0            de/do_j
+    (5) beta_ij = mean of de/do_i over random trains, 0 where o_i = 0    `side`
+    (6) S_i     = 1 - (sum_j W_ij beta_ij + sum_p R_ip beta_ip) / v_th
+    (7) delta_i = (dE/do_i) / v_th
+    (8) dE/dW_ij = sum_batch F_i delta_i e_ij / S_i,   the same for R where R_ip is not 0
+    (9) dE/do_j  = sum_i W_ij rho_ij y_i,   L^T y = delta
+        L_lp     = S_l [l = p] - R_lp rho_lp / v_th,   so y = delta / S without R
+
+A law for spike counts: the gradient that comes in is averaged over time (a loss on
+counts has the same for all steps), and the one that goes out is the same for all steps.
+Activity is sum_j W_ij e_ij + sum_p R_ip e_ip = sum of v at the spikes, exactly.
+
+Output neurons inhibit each other: with the strength w (`lateral`) R_ip = -w for p other
+than i in (1), which is fixed and not in (6) or (9), and
+
+    F_j = 1 / (1 - w^2 sum_(l not j) rho_lj rho_jl D_l D_j),   D = 1/v_th or 0 if silent
+
+Without, F = 1. An output layer may be told the label: D of its neuron is 1/v_th, and
+where that neuron is silent, e, S and rho (but not F) are those of a train with
+`desired_count` spikes at equal distances.
+
+Details of the released code that are followed: with R, |S| >= 1e-4 and o_i is clamped to
+1..100 (the rows of the table) in (5); the diagonal of R rho is left out of L though neurons may be connected to
+themselves (`self_connections` puts it in). Its linear solve reads matrices in the wrong
+order; `solver="original"` does so too. Convolution uses the e of the dense layers, not
+the continuous one of the code, and its S, which the code truncates to a whole number.
+"""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from snn_temporal_plugins.functional.arguments import require_floating
+from snn_temporal_plugins.functional.effect_table import (
+    SideFactors,
+    polynomial_factors,
+    side_factors,
+)
+from snn_temporal_plugins.functional.lif import require_time_constant, require_window
+from snn_temporal_plugins.kernels import (
+    effect_gradient,
+    effect_ratio,
+    spike_train_window,
+    survival,
+    synaptic_effect,
+    trace,
+)
+
+Side = Literal["polynomial", "direct"]
+Solver = Literal["math", "original"]
+
+_SMALLEST_S = 1e-4  # with recurrent connections
+
+
+class SpikeTrainState(NamedTuple):
+    """Where a window has ended; no gradient passes through it.
+
+    Attributes:
+        neurons: v, q, steps that it is still refractory, and spikes of the last step,
+            each (batch, neurons), stacked.
+        last_input: Input spikes of the last step, (batch, ...); they arrive in the next.
+    """
+
+    neurons: Tensor
+    last_input: Tensor
+
+
+class SpikeTrainWindow(NamedTuple):
+    """A window of leaky integrate-and-fire neurons with delayed synapses.
+
+    Attributes:
+        spikes: 0 or 1, (time, batch, ...).
+        activity: Sum of v at the spikes, the T-PSP, (batch, ...); no gradient.
+        state: Where the next window goes on.
+    """
+
+    spikes: Tensor
+    activity: Tensor
+    state: SpikeTrainState
+
+
+class _Law(NamedTuple):
+    v_th: float
+    tau_mem: float
+    tau_syn: float
+    refractory: int
+    side: SideFactors
+    solver: Solver
+    self_connections: bool
+    stride: int
+    padding: int
+    label: Tensor | None
+    desired_count: int
+    lateral: float
+
+
+class _STRSBPFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(x, weight, recurrent, last, neurons, law):
+        dense = weight.dim() == 2
+        if not dense:  # the synapses of all steps at once
+            x, last = (
+                F.conv2d(part, weight, stride=law.stride, padding=law.padding)
+                for part in (x.flatten(0, 1), last)
+            )
+            last = last.flatten(1)
+            x = x.view(-1, len(last), last.shape[1])
+        if law.lateral:
+            recurrent = law.lateral * (torch.eye(len(weight)).to(weight) - 1)
+        rows = weight if dense else weight.new_empty(0, 0)
+        return spike_train_window(x, last, rows, recurrent, neurons, *law[:4])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, weight, recurrent, _, _, ctx.law = inputs
+        spikes, activity, state = output
+        ctx.mark_non_differentiable(activity, state)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, weight, recurrent, spikes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, _grad_activity, _grad_state):
+        if grad is None:
+            return (None,) * 6
+        x, weight, recurrent, spikes = ctx.saved_tensors
+        law = ctx.law
+        # a gradient with respect to counts comes as one step, expanded
+        error = grad[0] if grad.stride(0) == 0 else grad.mean(0)
+        delta = error / law.v_th  # (7)
+        for_weights = delta
+        if law.lateral:
+            for_weights = delta * _lateral_factor(spikes, law)
+        if law.label is not None:
+            spikes = _forced(spikes, law)
+        need_in = ctx.needs_input_grad[0]
+        body = _conv_gradients if weight.dim() == 4 else _dense_gradients
+        grad_in, grad_weight, grad_recurrent = body(
+            x, spikes, weight, recurrent, delta, for_weights, law, need_in
+        )
+        if need_in:
+            grad_in = grad_in.expand(len(x), *grad_in.shape)
+        return grad_in, grad_weight, grad_recurrent, None, None, None
+
+
+def _side_sum(weighted_sum, count_in: Tensor, count: Tensor, law: _Law) -> Tensor:
+    """sum_j W_ij beta(o_j, o_i); `weighted_sum` maps (batch, ...) by W."""
+    by_input, by_output = (table.to(weighted_sum.dtype) for table in law.side)
+    total = torch.zeros_like(count)
+    row = count_in.long().clamp(max=len(by_input) - 1)
+    column = count.long().clamp(max=len(by_output) - 1)
+    for k in range(by_input.shape[1]):
+        factor = by_output[:, k].to(count.device)[column]
+        total = total + factor * weighted_sum(by_input[:, k].to(count.device)[row])
+    return total
+
+
+class _Sum:
+    """The weighted sums of a layer, as a map of (batch, in, ...) to (batch, out)."""
+
+    def __init__(self, weight: Tensor, law: _Law) -> None:
+        self.weight, self.law, self.dtype = weight, law, weight.dtype
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 2:
+            return F.linear(x, self.weight)
+        stride, padding = self.law.stride, self.law.padding
+        return F.conv2d(x, self.weight, stride=stride, padding=padding).flatten(1)
+
+
+def _dense_gradients(
+    x, spikes, weight, recurrent, delta, for_weights, law, need_in
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    constants = law.tau_mem, law.tau_syn, law.refractory
+    count_in, count = x.sum(0), spikes.sum(0)
+    if not len(recurrent):
+        side = _side_sum(_Sum(weight, law), count_in, count, law)
+        s = 1 - torch.where(count > 0, side, 0) / law.v_th  # (5), (6)
+        passed, error = delta / s, for_weights / s
+        grad_in, grad = effect_gradient(
+            x, spikes, weight, error, passed, *constants, need_in
+        )
+        return grad_in, grad, None
+    # samples without an error need no effects and no solve
+    some = delta.ne(0).any(1).nonzero()[:, 0]
+    in_some, out_some, d = count_in[some], count[some], delta[some]
+    clamped = out_some.clamp(1, len(law.side.by_input) - 1)
+    side = _side_sum(_Sum(weight, law), in_some, clamped, law)
+    side = side + _side_sum(_Sum(recurrent, law), out_some, clamped, law)
+    s = 1 - side / law.v_th
+    s = torch.where(s.abs() < _SMALLEST_S, torch.where(s < 0, -1.0, 1.0) * 1e-4, s)
+    d = d / s
+    grad_in = torch.zeros_like(count_in)
+    grad_recurrent, scaled = torch.zeros_like(recurrent), recurrent / -law.v_th
+    error, passed = torch.zeros_like(delta), torch.zeros_like(delta)
+    error[some] = d
+    # sample by sample: (out, out) tables that stay in the cache
+    for k, b in enumerate(some.tolist()):
+        sample = spikes[:, b : b + 1]
+        effect = synaptic_effect(sample, sample, *constants)[0]
+        grad_recurrent.addcmul_(effect, d[k, :, None])
+        if need_in:  # (9)
+            system = effect_ratio(effect, count[b], count[b]) * scaled
+            diagonal = system.diagonal()
+            diagonal.copy_(diagonal + s[k] if law.self_connections else s[k])
+            if law.solver == "original":
+                into = synaptic_effect(x[:, b : b + 1], sample, *constants)[0]
+                phi = weight * effect_ratio(into, count_in[b], count[b])
+                grad_in[b] = _original_solve(system, phi, delta[b])
+            else:
+                passed[b] = torch.linalg.solve(system.mT, delta[b])
+    grad_recurrent *= recurrent != 0
+    original = law.solver == "original"
+    through, grad = effect_gradient(
+        x, spikes, weight, error, passed, *constants, need_in and not original
+    )
+    return grad_in if original else through, grad, grad_recurrent
+
+
+def _original_solve(system: Tensor, phi: Tensor, delta: Tensor) -> Tensor:
+    """dE/do_j as the released program computes it, matrices read column by column."""
+    n, n_in = phi.shape
+    columns = phi.contiguous().view(n_in, n).mT
+    solution = torch.linalg.solve(system.mT, columns)
+    return delta @ solution.mT.contiguous().view(n, n_in)
+
+
+def _conv_gradients(
+    x, spikes, weight, recurrent, delta, for_weights, law, need_in
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    count_in, count = x.sum(0), spikes.sum(0)
+    clamped = count.clamp(max=len(law.side.by_input) - 1)
+    side = _side_sum(_Sum(weight, law), count_in, clamped, law)
+    s = 1 - torch.where(count > 0, side, 0) / law.v_th
+    slide = {"stride": law.stride, "padding": law.padding}
+    size = [
+        (n + 2 * law.padding - weight.shape[2]) // law.stride + 1 for n in x.shape[3:]
+    ]
+    shape = (*delta.shape[:1], weight.shape[0], *size)
+    kernel = survival(spikes, law.tau_mem, law.refractory) / law.tau_syn
+    p = trace(x, law.tau_syn)
+    error = (kernel * (for_weights / s)).view(-1, *shape[1:])
+    grad = torch.nn.grad.conv2d_weight(
+        p.flatten(0, 1), list(weight.shape), error, **slide
+    )
+    if not need_in:
+        return None, grad, None
+    passed = delta / s
+    sample = list(x.shape[1:])
+
+    def back(y: Tensor) -> Tensor:
+        merged = [len(y), *sample[1:]]
+        return torch.nn.grad.conv2d_input(merged, weight, y, **slide)
+
+    through = back((kernel * passed).view(-1, *shape[1:])).view_as(p)
+    active = (through * p).sum(0) / count_in.clamp(min=1)
+    active = active + 0.5 * back((passed * (count == 0)).view(shape))
+    silent = 0.5 * back(passed.view(shape))
+    return torch.where(count_in > 0, active, silent), grad, None
+
+
+def _lateral_factor(spikes: Tensor, law: _Law) -> Tensor:
+    """F of the module docstring, (batch, out)."""
+    count = spikes.sum(0)
+    effect = synaptic_effect(spikes, spikes, law.tau_mem, law.tau_syn, law.refractory)
+    ratio = effect_ratio(effect, count, count)
+    fires = count > 0
+    if law.label is not None:
+        fires = fires | F.one_hot(law.label, count.shape[1]).bool()
+    gain = fires.to(effect) / law.v_th
+    both = ratio * ratio.mT * gain[:, :, None] * gain[:, None, :]
+    both = both - torch.diag_embed(both.diagonal(dim1=1, dim2=2))
+    return 1 / (1 - law.lateral**2 * both.sum(1))
+
+
+def _forced(spikes: Tensor, law: _Law) -> Tensor:
+    """The spikes, with a regular train where the label's neuron is silent."""
+    period = len(spikes) // law.desired_count
+    label = law.label[:, None]
+    silent = spikes.sum(0).gather(1, label)[:, 0] == 0
+    if period < 1 or not bool(silent.any()):
+        return spikes
+    spikes = spikes.clone()
+    sample = silent.nonzero()[:, 0]
+    spikes[period::period, sample, law.label[sample]] = 1
+    return spikes
+
+
+def st_rsbp(
+    spikes: Tensor,
+    weight: Tensor,
+    recurrent_weight: Tensor | None = None,
+    *,
+    v_th: float = 1.0,
+    tau_mem: float = 64.0,
+    tau_syn: float = 8.0,
+    refractory: int = 2,
+    side: Side = "polynomial",
+    polynomials: Tensor | None = None,
+    solver: Solver = "math",
+    self_connections: bool = False,
+    stride: int = 1,
+    padding: int = 0,
+    label: Tensor | None = None,
+    desired_count: int = 35,
+    lateral: float = 0.0,
+) -> Tensor:
+    """Spikes of leaky integrate-and-fire neurons with delayed synapses, over a window.
+
+    Gradients are sums over the batch; the released code has batches of one sample, so
+    a loss that is a mean over the batch gives the mean of its gradients.
+
+    Args:
+        spikes: Input spikes, 0 or 1, (time, batch, in), or (time, batch, channel, H, W)
+            for a convolution.
+        weight: Synaptic weights W, (out, in) or (out, channel, side, side).
+        recurrent_weight: R, (out, out), R_ip from p to i; 0 means that there is no
+            connection, and stays 0. None: a layer without. Dense layers only.
+        v_th: Threshold > 0.
+        tau_mem: Membrane time constant >= 1, in steps.
+        tau_syn: Synaptic time constant >= 1, in steps.
+        refractory: Steps >= 0 after a spike in which the membrane is 0.
+        side: How beta is found: derivative of fitted "polynomial"s, or "direct".
+        polynomials: Coefficients to be used instead, (input counts, 5), highest power
+            first, for example the authors' table of 64 and 400 steps.
+        solver: "math" solves (9); "original" as the released program does.
+        self_connections: Whether the diagonal of R rho belongs to L.
+        stride: Convolution: step between patches.
+        padding: Convolution: silent border on every side.
+        label: Output layer in training: class indices, (batch,), int64, for F and
+            forced spikes.
+        desired_count: Spikes forced upon the label's neuron.
+        lateral: Strength >= 0 of lateral inhibition, 1 in the paper's output layers.
+            Excludes recurrent weights.
+
+    Returns:
+        Output spikes, 0 or 1, (time, batch, out) or (time, batch, out, H', W').
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes do not fit, an input is neither 0 nor 1, or a setting is out
+            of range.
+
+    Reference:
+        Zhang and Li, NeurIPS 2019; equations (1)-(9) of this module.
+    """
+    return st_rsbp_window(
+        spikes,
+        weight,
+        recurrent_weight,
+        v_th=v_th,
+        tau_mem=tau_mem,
+        tau_syn=tau_syn,
+        refractory=refractory,
+        side=side,
+        polynomials=polynomials,
+        solver=solver,
+        self_connections=self_connections,
+        stride=stride,
+        padding=padding,
+        label=label,
+        desired_count=desired_count,
+        lateral=lateral,
+    ).spikes
+
+
+def st_rsbp_window(
+    spikes: Tensor,
+    weight: Tensor,
+    recurrent_weight: Tensor | None = None,
+    state: SpikeTrainState | None = None,
+    *,
+    v_th: float = 1.0,
+    tau_mem: float = 64.0,
+    tau_syn: float = 8.0,
+    refractory: int = 2,
+    side: Side = "polynomial",
+    polynomials: Tensor | None = None,
+    solver: Solver = "math",
+    self_connections: bool = False,
+    stride: int = 1,
+    padding: int = 0,
+    label: Tensor | None = None,
+    desired_count: int = 35,
+    lateral: float = 0.0,
+) -> SpikeTrainWindow:
+    """`st_rsbp` with the activity, going on from the window before.
+
+    Two windows of T/2 steps give the very spikes of one of T. Each learns on its own.
+
+    Args:
+        spikes: As in `st_rsbp`, like all but `state`.
+        weight: Synaptic weights.
+        recurrent_weight: Recurrent weights.
+        state: Where the window before has ended; None = at rest.
+        v_th: Threshold.
+        tau_mem: Membrane time constant.
+        tau_syn: Synaptic time constant.
+        refractory: Refractory steps.
+        side: How beta is found.
+        polynomials: Coefficients of beta.
+        solver: Solver of (9).
+        self_connections: Diagonal of L.
+        stride: Step between patches.
+        padding: Border.
+        label: Class indices.
+        desired_count: Forced spikes.
+        lateral: Lateral inhibition.
+
+    Returns:
+        Spikes, activity and the state at the end.
+
+    Raises:
+        TypeError: as in `st_rsbp`.
+        ValueError: as in `st_rsbp`, or state does not fit.
+    """
+    require_window("spikes", spikes)
+    require_time_constant("tau_mem", tau_mem)
+    require_time_constant("tau_syn", tau_syn)
+    _check_settings(v_th, refractory, solver, desired_count, lateral)
+    size = _output_size(spikes, weight, recurrent_weight, stride, padding)
+    if lateral and (recurrent_weight is not None or len(size) != 1):
+        raise ValueError(
+            "lateral inhibition is for dense output layers without recurrent_weight; "
+            f"here lateral is {lateral}. Leave it at 0."
+        )
+    batch, neurons = spikes.shape[1], math.prod(size)
+    if state is None:
+        state = SpikeTrainState(
+            spikes.new_zeros(4, batch, neurons), spikes.new_zeros(spikes.shape[1:])
+        )
+    _check_state(state, spikes, neurons)
+    if label is not None:
+        _check_label(label, batch, size)
+    if polynomials is not None:
+        factors = polynomial_factors(polynomials, len(spikes))
+    else:  # two steps at least: in one nothing is learnt, and no table needed
+        steps = max(2, len(spikes))
+        factors = side_factors(tau_mem, tau_syn, steps, refractory, side)
+    law = _Law(
+        float(v_th),
+        float(tau_mem),
+        float(tau_syn),
+        refractory,
+        factors,
+        solver,
+        self_connections,
+        stride,
+        padding,
+        label,
+        desired_count,
+        float(lateral),
+    )
+    if recurrent_weight is None:
+        recurrent_weight = weight.new_empty(0, 0)
+    out, activity, end = _STRSBPFunction.apply(
+        spikes, weight, recurrent_weight, state.last_input, state.neurons, law
+    )
+    return SpikeTrainWindow(
+        out.unflatten(2, size),
+        activity.unflatten(1, size),
+        SpikeTrainState(end, spikes[-1].detach().clone()),
+    )
+
+
+def _output_size(spikes, weight, recurrent, stride, padding) -> tuple[int, ...]:
+    """Shape of one sample's output, after a check of all shapes and types."""
+    for name, value in (("weight", weight), ("recurrent_weight", recurrent)):
+        if value is None and name != "weight":
+            continue
+        require_floating(name, value)
+        if (value.dtype, value.device) != (spikes.dtype, spikes.device):
+            raise TypeError(
+                f"{name} is {value.dtype} on {value.device} but spikes is "
+                f"{spikes.dtype} on {spikes.device}; convert one with .to(...)."
+            )
+    if weight.dim() == 2:
+        if spikes.dim() != 3 or spikes.shape[2] != weight.shape[1]:
+            raise ValueError(
+                f"spikes has shape {tuple(spikes.shape)}, but weight has "
+                f"{weight.shape[1]} inputs; expected (time, batch, {weight.shape[1]})."
+            )
+        size: tuple[int, ...] = (len(weight),)
+    elif weight.dim() == 4:
+        if spikes.dim() != 5 or spikes.shape[2] != weight.shape[1]:
+            raise ValueError(
+                f"spikes has shape {tuple(spikes.shape)}, but weight takes "
+                f"{weight.shape[1]} maps; expected (time, batch, {weight.shape[1]}, "
+                "height, width)."
+            )
+        height, width = (
+            (n + 2 * padding - side) // stride + 1
+            for n, side in zip(spikes.shape[3:], weight.shape[2:], strict=True)
+        )
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"input of {tuple(spikes.shape[3:])} with padding {padding} is smaller "
+                f"than the kernel of {tuple(weight.shape[2:])}."
+            )
+        size = (len(weight), height, width)
+    else:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}; it must be (out, in), or (out, "
+            "channel, side, side) for a convolution."
+        )
+    if recurrent is not None and tuple(recurrent.shape) != (*size, *size):
+        raise ValueError(
+            f"recurrent_weight has shape {tuple(recurrent.shape)}; it must be (out, "
+            f"out) of a dense layer, here weight has shape {tuple(weight.shape)}."
+        )
+    return size
+
+
+def _check_state(state: Any, spikes: Tensor, neurons: int) -> None:
+    if not isinstance(state, tuple) or len(state) != 2:
+        raise TypeError(
+            f"state is {type(state).__name__}; it must be the SpikeTrainState that the "
+            "window before has returned, or None to start at rest."
+        )
+    expected = (4, spikes.shape[1], neurons), tuple(spikes.shape[1:])
+    for name, part, shape in zip(
+        SpikeTrainState._fields, state, expected, strict=True
+    ):
+        if tuple(part.shape) != shape or part.dtype != spikes.dtype:
+            raise ValueError(
+                f"state.{name} is {part.dtype} of shape {tuple(part.shape)}; expected "
+                f"{spikes.dtype} of shape {shape}. Pass the state that the window "
+                "before has returned, or None to start at rest."
+            )
+
+
+def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
+    if len(size) != 1 or tuple(label.shape) != (batch,):
+        raise ValueError(
+            f"label has shape {tuple(label.shape)}; an output layer is dense and takes "
+            f"class indices ({batch},)."
+        )
+    if batch and not 0 <= int(label.min()) <= int(label.max()) < size[0]:
+        raise ValueError(
+            f"label holds {int(label.min())} to {int(label.max())}; allowed are 0 to "
+            f"{size[0] - 1}."
+        )
+
+
+def _check_settings(v_th, refractory, solver, desired_count, lateral) -> None:
+    limits = (
+        ("v_th", v_th, 0 < v_th < math.inf, "positive and finite"),
+        ("refractory", refractory, refractory >= 0, "0 or more steps"),
+        ("solver", solver, solver in ("math", "original"), "'math' or 'original'"),
+        ("desired_count", desired_count, desired_count >= 1, "1 or more"),
+        ("lateral", lateral, 0 <= lateral < math.inf, "0 or more"),
+    )
+    for name, value, good, allowed in limits:
+        if not good:
+            raise ValueError(f"{name} is {value!r}; it must be {allowed}.")
