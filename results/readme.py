@@ -14,12 +14,17 @@ STDBP = {
     "yin_yang_stdbp": "Yin-Yang 4-120-3",
     "fashion_mnist_stdbp": "Fashion-MNIST 784-1000-10",
 }
-SSTDP = {"mnist_sstdp": "MNIST 784-400-10"}
+SSTDP = {
+    "mnist_sstdp": "MNIST 784-400-10",
+    "fashion_mnist_sstdp": "Fashion-MNIST 784-400-10",
+}
 TSSL_BP = {
     "fashion_mnist_tssl_bp": ("Fashion-MNIST 784-400-400-10, T = 5", "89.75 ± 0.03 %"),
     "mnist_cnn_tssl_bp": ("MNIST 15C5-P2-40C5-P2-300-10, T = 5", "99.50 ± 0.02 %"),
     "nmnist_tssl_bp": ("N-MNIST-small 1000/100, 12C5-P2-64C5-P2-10, T = 30", "–"),
 }
+
+ST_RSBP = {"japanese_vowels_st_rsbp": "Japanese vowels 24-R100-9, T = 290"}
 
 
 def read(path: str) -> object:
@@ -68,12 +73,16 @@ def results() -> str:
     for row, (name, authors) in TSSL_BP.items():
         accuracy = spread(table[row]["summary"]["accuracy, float"])
         lines.append(f"| {name} | **{accuracy}** | {authors} | {minutes(table[row])} |")
+    lines += ["", "| ST-RSBP: spike counts | test accuracy | fit |", "|---|---|---|"]
+    for row, name in ST_RSBP.items():
+        accuracy = spread(table[row]["summary"]["accuracy, float"])
+        lines.append(f"| {name} | **{accuracy}** | {minutes(table[row])} |")
     count = {len(entry["seeds"]) for entry in table.values()}
     lines += [
         "",
         f"Mean ± standard deviation of {max(count)} seeds, one core: `python "
         "results/train.py --rows ROW`, ROW being a file in `examples/configs/`: "
-        + ", ".join(f"`{row}`" for row in (*STDBP, *SSTDP, *TSSL_BP))
+        + ", ".join(f"`{row}`" for row in (*STDBP, *SSTDP, *TSSL_BP, *ST_RSBP))
         + ".",
     ]
     return "\n".join(lines)

@@ -268,8 +268,12 @@ def test_configs_fit_the_program(path):
         model = TemporalClassifier(**model)
     data = config["data"]
     module = getattr(training, data["class_path"])(**data["init_args"])
-    batch_axis = 1 if isinstance(model, training.SpikeTrainClassifier) else 0
-    output = model(torch.rand(2, *module.sample_shape))
+    trains = training.SpikeTrainClassifier | training.SpikeCountClassifier
+    batch_axis = 1 if isinstance(model, trains) else 0
+    x = torch.rand(2, *module.sample_shape)
+    # without a number of steps the data are spikes
+    events = model.hparams.get("num_steps", 0) is None
+    output = model(x.round() if events else x)
     output = output if isinstance(output, torch.Tensor) else output.spike_time
     assert output.shape[batch_axis] == 2
     assert output.shape[-1] >= 3

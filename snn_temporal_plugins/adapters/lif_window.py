@@ -106,12 +106,12 @@ class LIFWindowLayer(nn.Module):
         require_window("the input", x)
         if core.num_steps is None:
             self._require_spikes(x)
-            _require_fit(start, x[0])
+            require_fit(start, x[0])
             psp = psp_filter(x, core.tau_syn, start)
             return core.current(psp), psp[-1].detach().clone()
         # Synapses and filter commute: a constant input passes the synapses once.
         once = core.synapses(x)
-        _require_fit(start, once)
+        require_fit(start, once)
         steps = once.expand(core.num_steps, *once.shape)
         current = psp_filter(steps, core.tau_syn, start)
         return current, current[-1].detach().clone()
@@ -139,7 +139,16 @@ def _window_of(rule: str) -> Callable[..., LIFWindow]:
     return window
 
 
-def _require_fit(start: Tensor | None, step: Tensor) -> None:
+def require_fit(start: Tensor | None, step: Tensor) -> None:
+    """Raise unless a window may go on from where another one has ended.
+
+    Args:
+        start: what a step of the window before was like; None: at rest.
+        step: a step of this window.
+
+    Raises:
+        ValueError: batch, shape, type or device differ.
+    """
     if start is None:
         return
     left, wanted = (

@@ -12,6 +12,9 @@ from snn_temporal_plugins.adapters.norse_window import (
     LatencyEncoder,
     SpikesToTimesDecoder,
 )
+from snn_temporal_plugins.adapters.spike_train_window import SpikeTrainWindowLayer
+
+_TRAINS = (LIFWindowLayer, SpikeTrainWindowLayer)
 
 
 def export_with_plugins(
@@ -39,9 +42,9 @@ def export_with_plugins(
         from snn_temporal_plugins.export.bundle.quantise import quantise_uniform
         from snn_temporal_plugins.export.nir import to_nir
 
-        lif = [part for part in module.modules() if isinstance(part, LIFWindowLayer)]
-        if lif:
-            direct = lif[0].core.num_steps is not None
+        trains = [part for part in module.modules() if isinstance(part, _TRAINS)]
+        if trains:
+            direct = getattr(trains[0].core, "num_steps", None) is not None
             return to_nir(
                 module, input_shape=tuple(sample_data.shape[1 if direct else 2 :])
             )

@@ -46,6 +46,20 @@ gives other values than 0 and 1, so the layer behind it says `graded=True`:
     psp, states = net(images)                              # (5, batch, 10)
     loss = snn_temporal_plugins.kernel_loss(psp, labels)
 
+LIF neurons with delayed synapses, recurrent ones too, learn by ST-RSBP from their spike
+counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`. An output layer has
+lateral inhibition, and in training it may be told the labels. `layer.step` is the same
+layer for a loop over steps, without learning:
+
+    p = tnorse.SpikeTrainParameters(v_th=5.0)
+    hidden = norse.torch.SequentialState(
+        tnorse.SpikeTrainLinear(64, 64, p), tnorse.RecurrentLIF(64, 64, p)
+    )
+    last = tnorse.SpikeTrainLinear(64, 10, p, lateral=1.0)
+    z, states = hidden(spikes)                             # spikes (400, batch, 64)
+    z, state = last(z, label=labels)
+    loss = snn_temporal_plugins.spike_count_loss(z, labels)
+
 `method` names the learning rule as `LIFParameters(method="adjoint")` does. `register()`
 puts the names into `norse.torch` and lets Norse's own neurons learn by the surrogate of
 TSSL-BP: `LIFParameters(method="tssl_bp", alpha=0.2)`, where alpha is its width.
@@ -65,6 +79,12 @@ from snn_temporal_plugins.adapters.norse_lif import (
     LIFLinear,
     LIFWindowParameters,
     PSPFilter,
+)
+from snn_temporal_plugins.adapters.norse_spike_train import (
+    RecurrentLIF,
+    SpikeTrainConv2d,
+    SpikeTrainLinear,
+    SpikeTrainParameters,
 )
 from snn_temporal_plugins.adapters.norse_step import (
     IF,
@@ -89,6 +109,7 @@ from snn_temporal_plugins.functional.integrate_fire import IFState
 from snn_temporal_plugins.functional.loss import ttfs_cross_entropy
 from snn_temporal_plugins.functional.relpsp import ReLPSPState
 from snn_temporal_plugins.neurons import PSPDropout, PSPPool2d
+from snn_temporal_plugins.rules import SpikeTrainState
 
 __all__ = [
     "ReLPSPParameters",
@@ -116,6 +137,11 @@ __all__ = [
     "PSPPool2d",
     "PSPDropout",
     "PSPFilter",
+    "SpikeTrainParameters",
+    "SpikeTrainState",
+    "SpikeTrainLinear",
+    "SpikeTrainConv2d",
+    "RecurrentLIF",
     "ttfs_cross_entropy",
     "first_spike_class",
     "register",
@@ -138,6 +164,9 @@ _OURS = (
     PSPPool2d,
     PSPDropout,
     PSPFilter,
+    SpikeTrainLinear,
+    SpikeTrainConv2d,
+    RecurrentLIF,
 )
 _BESIDE = (
     ReLPSPParameters,
@@ -149,6 +178,8 @@ _BESIDE = (
     LatencyEncoder,
     LIFWindowParameters,
     LIFWindowState,
+    SpikeTrainParameters,
+    SpikeTrainState,
 )
 _registration = Registration()
 
@@ -156,8 +187,8 @@ _registration = Registration()
 def register() -> AbstractContextManager[Any]:
     """Make Norse know the plugins, until `unregister()` or the end of a `with`.
 
-    `norse.torch.ReLPSP...`, `.IF...`, `.LIFLinear`, `.LatencyEncoder` and the other
-    names appear; the method "tssl_bp" of `threshold` exists in every neuron of Norse;
+    `norse.torch.ReLPSP...`, `.IF...`, `.LIFLinear`, `.RecurrentLIF` and the other names
+    appear; the method "tssl_bp" of `threshold` exists in every neuron of Norse;
     `norse.torch.to_nir` exports networks that hold plugins. Norse's
     `SpikesToTimesDecoder` keeps its name; ours stays in this module. Registering twice
     is the same as once.

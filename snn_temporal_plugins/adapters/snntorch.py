@@ -36,6 +36,17 @@ the layer behind it says `graded=True`:
     spk, psp = net(images)                                 # images (batch, 1, 8, 8)
     loss = snn_temporal_plugins.kernel_loss(psp, labels)
 
+LIF neurons with delayed synapses, recurrent ones too, learn by ST-RSBP from their spike
+counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`. An output layer has
+lateral inhibition, and in training it may be told the labels. `layer.step` is the same
+layer for a loop over steps, without learning:
+
+    hidden = nn.Sequential(tsnn.SpikeTrainLinear(64, 64, threshold=5, output=False),
+                           tsnn.RecurrentLIF(64, 64, threshold=5, output=False))
+    last = tsnn.SpikeTrainLinear(64, 10, threshold=5, lateral=1.0)
+    spk, state = last(hidden(spikes), label=labels)        # spikes (400, batch, 64)
+    loss = snn_temporal_plugins.spike_count_loss(spk, labels)
+
 `register()` makes snnTorch itself know them; without it use `reset` of this module in
 place of `snntorch.utils.reset`.
 """
@@ -51,6 +62,11 @@ from snn_temporal_plugins.adapters.registration import Change, Registration
 from snn_temporal_plugins.adapters.snntorch_host import host_changes, reset
 from snn_temporal_plugins.adapters.snntorch_if import IFConv2d, IFLinear
 from snn_temporal_plugins.adapters.snntorch_lif import LIFConv2d, LIFLinear
+from snn_temporal_plugins.adapters.snntorch_spike_train import (
+    RecurrentLIF,
+    SpikeTrainConv2d,
+    SpikeTrainLinear,
+)
 from snn_temporal_plugins.adapters.snntorch_step import IF, ReLPSP, host, host_utils
 from snn_temporal_plugins.adapters.snntorch_window import ReLPSPConv2d, ReLPSPLinear
 from snn_temporal_plugins.adapters.trains import accuracy_ttfs, ce_ttfs_loss, latency
@@ -58,6 +74,7 @@ from snn_temporal_plugins.adapters.window import EarliestSpikePool2d
 from snn_temporal_plugins.functional.integrate_fire import IFState
 from snn_temporal_plugins.functional.relpsp import ReLPSPState
 from snn_temporal_plugins.neurons import PSPDropout, PSPPool2d
+from snn_temporal_plugins.rules import SpikeTrainState
 
 __all__ = [
     "ReLPSP",
@@ -74,6 +91,10 @@ __all__ = [
     "LIFWindowState",
     "PSPPool2d",
     "PSPDropout",
+    "SpikeTrainLinear",
+    "SpikeTrainConv2d",
+    "RecurrentLIF",
+    "SpikeTrainState",
     "surrogate",
     "latency",
     "ce_ttfs_loss",
@@ -96,6 +117,9 @@ _OURS = (
     LIFConv2d,
     PSPPool2d,
     PSPDropout,
+    SpikeTrainLinear,
+    SpikeTrainConv2d,
+    RecurrentLIF,
 )
 _registration = Registration()
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 
 from snn_temporal_plugins.training import (
+    SpikeCountClassifier,
     SpikeTrainClassifier,
     TemporalClassifier,
     TickClassifier,
@@ -24,6 +25,7 @@ MODELS: Mapping[str, type[Classifier]] = MappingProxyType(
         "TemporalClassifier": TemporalClassifier,
         "TickClassifier": TickClassifier,
         "SpikeTrainClassifier": SpikeTrainClassifier,
+        "SpikeCountClassifier": SpikeCountClassifier,
     }
 )
 _NO_CHECKPOINT = (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from snn_temporal_plugins import export
 from snn_temporal_plugins.commands.checkpoint import load_model, new_parser
 from snn_temporal_plugins.commands.first_spikes import integer_network, num_ticks
-from snn_temporal_plugins.training import SpikeTrainClassifier
+from snn_temporal_plugins.training import SpikeCountClassifier, SpikeTrainClassifier
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
         export.write_bundle(
             integer, settings.out, lut=lut, overwrite=settings.overwrite
         )
-    elif isinstance(model, SpikeTrainClassifier):
+    elif isinstance(model, SpikeTrainClassifier | SpikeCountClassifier):
         export.write_nir(model.network, settings.out, overwrite=settings.overwrite)
     else:
         ticks = num_ticks(model, settings.ticks)

@@ -1,4 +1,4 @@
-"""How much a network of LIF layers computes for a sample, counted by its spikes."""
+"""How much a network on spike trains computes for a sample, counted by its spikes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
-from snn_temporal_plugins.neurons import LIFConv2d, LIFLinear, PSPPool2d, TimeFlatten
+from snn_temporal_plugins.neurons import (
+    LIFConv2d,
+    LIFLinear,
+    PSPPool2d,
+    RecurrentLIF,
+    SpikeTrainConv2d,
+    SpikeTrainLinear,
+    TimeFlatten,
+)
+
+_Dense = LIFLinear | SpikeTrainLinear | RecurrentLIF
+_Convolution = LIFConv2d | SpikeTrainConv2d
 
 
 class Operations(NamedTuple):
@@ -50,7 +61,7 @@ def count_operations(
     synaptic = pixels = dense = 0.0
     layer = 0
     for module in network.children():
-        if isinstance(module, LIFLinear | LIFConv2d):
+        if isinstance(module, _Dense | _Convolution):
             fan_out = _fan_out(module, events.shape)
             total = float((events * fan_out).sum())
             dense += float(fan_out.sum())
@@ -60,6 +71,10 @@ def count_operations(
                 synaptic += total
             layer += 1
             events, image = spikes[f"layer{layer}"].double(), False
+            if isinstance(module, RecurrentLIF):
+                connections = (module.recurrent_weight != 0).sum(0).double()
+                synaptic += float((events * connections).sum())
+                dense += float(connections.sum())
         elif isinstance(module, PSPPool2d):
             side = module.kernel_size
             events = side**2 * F.avg_pool2d(events, side)
@@ -70,9 +85,9 @@ def count_operations(
     return Operations(synaptic, pixels, dense)
 
 
-def _fan_out(layer: LIFLinear | LIFConv2d, shape: tuple[int, ...]) -> Tensor:
+def _fan_out(layer: _Dense | _Convolution, shape: tuple[int, ...]) -> Tensor:
     """How many neurons each input reaches."""
-    if isinstance(layer, LIFLinear):
+    if isinstance(layer, _Dense):
         return torch.full(shape, layer.out_features, dtype=torch.float64)
     size = [
         (n + 2 * layer.padding - layer.kernel_size) // layer.stride + 1

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -14,10 +15,10 @@ from jsonargparse import ArgumentParser
 from lightning import LightningDataModule
 
 from snn_temporal_plugins import viz
-from snn_temporal_plugins.commands import first_spikes, spike_trains
+from snn_temporal_plugins.commands import first_spikes, spike_counts, spike_trains
 from snn_temporal_plugins.commands.checkpoint import load_model, new_parser
 from snn_temporal_plugins.export.command import print_table
-from snn_temporal_plugins.training import SpikeTrainClassifier
+from snn_temporal_plugins.training import SpikeCountClassifier, SpikeTrainClassifier
 from snn_temporal_plugins.training.data import TensorData
 from snn_temporal_plugins.viz.render import write_whole
 
@@ -42,7 +43,11 @@ def run(arguments: Sequence[str]) -> None:
     folder = checkpoint.parent.parent
     out = Path(settings.out) if settings.out else folder / "report"
     model, config = load_model(checkpoint), _config(folder)
-    kind = spike_trains if isinstance(model, SpikeTrainClassifier) else first_spikes
+    kind: ModuleType = first_spikes
+    if isinstance(model, SpikeTrainClassifier):
+        kind = spike_trains
+    elif isinstance(model, SpikeCountClassifier):
+        kind = spike_counts
     rows, figures = kind.measure(model, _data(config), out, settings)
     metrics = folder / "metrics.csv"
     if metrics.is_file():

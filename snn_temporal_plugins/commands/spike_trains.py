@@ -15,8 +15,9 @@ from snn_temporal_plugins import export, viz
 from snn_temporal_plugins.commands.operations import count_operations
 from snn_temporal_plugins.export.command import percent
 from snn_temporal_plugins.export.train_readers import TRAIN_READERS
-from snn_temporal_plugins.functional import psp_filter, summed_psp_class
+from snn_temporal_plugins.functional import psp_filter
 from snn_temporal_plugins.training import (
+    SpikeCountClassifier,
     SpikeTrainClassifier,
     SpikeTrains,
     record_spike_trains,
@@ -54,7 +55,7 @@ class _Seen:
 
 
 def measure(
-    classifier: SpikeTrainClassifier,
+    classifier: SpikeTrainClassifier | SpikeCountClassifier,
     data: TensorData,
     out: Path,
     settings: argparse.Namespace,
@@ -79,7 +80,7 @@ def measure(
     network: Any = classifier.network
     operations = count_operations(network, network.input_shape, spikes)
     steps = seen.count.steps // samples
-    sums = steps if classifier.hparams["num_steps"] is None else 1
+    sums = 1 if seen.events is None else steps
     out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, object] = {
         "test samples": samples,
@@ -102,8 +103,10 @@ def measure(
 
 
 @torch.inference_mode()
-def _run(classifier: SpikeTrainClassifier, data: TensorData) -> _Seen:
-    count = SpikeTrainCount()
+def _run(
+    classifier: SpikeTrainClassifier | SpikeCountClassifier, data: TensorData
+) -> _Seen:
+    count = SpikeTrainCount(surrogate=isinstance(classifier, SpikeTrainClassifier))
     labels: list[Tensor] = []
     answers: list[Tensor] = []
     ties: list[Tensor] = []
@@ -111,17 +114,18 @@ def _run(classifier: SpikeTrainClassifier, data: TensorData) -> _Seen:
     first: dict[str, SpikeTrains] = {}
     with record_spike_trains(classifier) as trains:
         for x, label in data.test_dataloader():
-            psp = classifier(x)
+            output = classifier(x)
+            answer = classifier.answer(output)
             count.add(trains)
             labels.append(label)
-            answers.append(summed_psp_class(psp))
-            ties.append(_tied(psp))
+            answers.append(answer.predicted_class)
+            ties.append(_tied(output) if answer.tied is None else answer.tied)
             first = first or dict(trains)
             if "input" in trains:
                 arrived = trains["input"].spikes.sum((0, 1)).double()
                 events = arrived if events is None else events + arrived
-    label, answer, tied = map(torch.cat, (labels, answers, ties))
-    return _Seen(label, answer, tied, count, events, first)
+    label, predicted, tied = map(torch.cat, (labels, answers, ties))
+    return _Seen(label, predicted, tied, count, events, first)
 
 
 def _tied(psp: Tensor) -> Tensor:
@@ -133,7 +137,10 @@ def _tied(psp: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _nir_rows(
-    classifier: SpikeTrainClassifier, out: Path, data: TensorData, wanted: int
+    classifier: SpikeTrainClassifier | SpikeCountClassifier,
+    out: Path,
+    data: TensorData,
+    wanted: int,
 ) -> dict[str, object]:
     """Accuracy of the NIR file in each reader that is installed."""
     path = out / "network.nir"
@@ -154,8 +161,11 @@ def _nir_rows(
         except ImportError as error:
             rows[name] = f"left out: {error}"
             continue
-        psp = psp_filter(spikes, classifier.hparams["tau_syn"])
-        rows[name] = percent(summed_psp_class(psp) == label)
+        if isinstance(classifier, SpikeTrainClassifier):
+            decisive = psp_filter(spikes, classifier.hparams["tau_syn"])
+        else:
+            decisive = spikes
+        rows[name] = percent(classifier.answer(decisive).predicted_class == label)
         rows[f"output spikes that differ, {reader}"] = int((spikes != truth).sum())
     return rows
 

@@ -32,6 +32,8 @@ class ExportCode(IntEnum):
     ENCODING = 120
     RESPONSE = 121
     LEAK = 122
+    RECURRENT = 123
+    REFRACTORY = 124
 
 
 class BundleCode(IntEnum):

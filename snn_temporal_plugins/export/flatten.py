@@ -33,6 +33,7 @@ from snn_temporal_plugins.export.spiking import (
     spiking_layer,
     square,
 )
+from snn_temporal_plugins.export.trains import refuse_trains
 from snn_temporal_plugins.export.walk import (
     check_flatten,
     find_input_shape,
@@ -43,21 +44,14 @@ from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
     IFConv2d,
     IFLinear,
-    LIFConv2d,
-    LIFLinear,
-    PSPDropout,
-    PSPFilter,
-    PSPPool2d,
     ReLPSPConv2d,
     ReLPSPLinear,
-    TimeFlatten,
 )
 
 __all__ = ["flatten_network"]
 
 _RAMP = (ReLPSPLinear, ReLPSPConv2d)
 _STEP = (IFLinear, IFConv2d)
-_SPIKE_TRAIN = (LIFLinear, LIFConv2d, PSPFilter, PSPPool2d, PSPDropout, TimeFlatten)
 _NEURONS: Mapping[str | None, Response] = {"ReLPSP": "ramp", "IF": "step"}
 _ALLOWED = (
     "ReLPSPLinear, ReLPSPConv2d, or IFLinear, IFConv2d, EarliestSpikePool2d (core or "
@@ -97,6 +91,7 @@ def flatten_network(
     Raises:
         ExportError: for anything that the exported formats cannot express.
     """
+    refuse_trains(network)
     walk = _Walk()
     for name, module in leaves(network):
         _add(walk, name, module)
@@ -133,13 +128,6 @@ def flatten_network(
 def _add(walk: _Walk, name: str, module: nn.Module) -> None:
     """Append one module of the network to the walk, or refuse it."""
     label = f"layer {name!r} ({type(module).__name__})"
-    if isinstance(getattr(module, "core", module), _SPIKE_TRAIN):
-        raise ExportError(
-            ExportCode.SPIKE_TRAIN,
-            f"{label} works on spike trains: its neurons leak and fire many times, "
-            "and a bundle holds neurons that do not leak and fire at most once. Write "
-            "NIR instead: write_nir(network, path)",
-        )
     if vanishes(module):
         return
     if walk.synapse is not None:

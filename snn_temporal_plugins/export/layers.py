@@ -108,11 +108,16 @@ class LIFLayer:
         geometry: weights, thresholds in the unit of the current, strides.
         tau_syn: time constant of the filter of the input, in steps; 1 = none.
         tau_mem: membrane time constant, in steps.
+        recurrent: `(out, out)` float64, weights of a dense layer's own spikes, from
+            column to row, one step later; `None` if it is not recurrent.
+        delay: steps that a spike needs to reach the filter, 0 or 1.
     """
 
     geometry: DenseLayer | ConvLayer
     tau_syn: float
     tau_mem: float
+    recurrent: NDArray[np.float64] | None = None
+    delay: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,13 +130,13 @@ class SumPoolLayer:
 
 @dataclass(frozen=True, eq=False)
 class LIFNetwork:
-    """A feed-forward network of LIF neurons with hard reset, in topological order.
+    """Layers of LIF neurons with hard reset, one after the other.
 
     Attributes:
         layers: the layers, first to last.
         shapes: shape of one sample in one step after each layer.
         input_shape: the same of the input.
-        rule: name of the rule that trained it.
+        rule: names of the rules that trained it.
         num_steps: steps for which a constant input current is shown; `None` if spikes
             or currents come step by step.
     """

@@ -1,6 +1,6 @@
 """A network of LIF layers as plain layers, or a refusal that names the cure.
 
-Two spellings of the same layers are understood. Core layers exchange PSPs:
+Two spellings of TSSL-BP's layers are understood. Core layers exchange PSPs:
 
     [PSPFilter | num_steps] -> layer -> psp -> layer -> psp
 
@@ -8,7 +8,8 @@ so the filter in front of a layer's synapses is that of the layer before, or the
 `PSPFilter`, or with `num_steps` (a constant input current) its own. Window layers of
 the adapters (a module with a `core` layer) exchange spikes and filter their own input;
 a `PSPFilter` may follow the last one, for the readout. Every layer is written down with
-the filter in front of it, and then both are alike.
+the filter in front of it, and then both are alike. ST-RSBP's layers (spike_train.py)
+exchange spikes in either spelling.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from snn_temporal_plugins.export.layers import (
     SumPoolLayer,
     output_shape,
 )
+from snn_temporal_plugins.export.spike_train import SPIKE_TRAIN, spike_train_layer
 from snn_temporal_plugins.export.spiking import check_numbers, to_array
 from snn_temporal_plugins.export.walk import (
     check_flatten,
@@ -49,8 +51,9 @@ __all__ = ["flatten_lif_network", "output_filter"]
 _LIF = (LIFLinear, LIFConv2d)
 _RULES = ("tssl_bp",)
 _ALLOWED = (
-    "LIFLinear, LIFConv2d (core or adapter form), PSPFilter, PSPPool2d, TimeFlatten, "
-    "nn.Flatten, nn.Sequential, and dropout"
+    "LIFLinear, LIFConv2d, SpikeTrainLinear, SpikeTrainConv2d, RecurrentLIF (core or "
+    "adapter form), PSPFilter, PSPPool2d, TimeFlatten, nn.Flatten, nn.Sequential, and "
+    "dropout"
 )
 
 
@@ -61,7 +64,7 @@ class _Walk:
     layers: list[LIFLayer | SumPoolLayer | FlattenLayer] = field(default_factory=list)
     tau_psp: float | None = None
     num_steps: int | None = None
-    rule: str = ""
+    rules: set[str] = field(default_factory=set)
 
 
 def flatten_lif_network(
@@ -94,7 +97,7 @@ def flatten_lif_network(
         layers=tuple(walk.layers),
         shapes=tuple(shapes),
         input_shape=first,
-        rule=walk.rule,
+        rule=", ".join(sorted(walk.rules)),
         num_steps=walk.num_steps,
     )
 
@@ -118,7 +121,7 @@ def _walk(network: nn.Module) -> _Walk:
     walk = _Walk()
     for name, module in leaves(network):
         _add(walk, f"layer {name!r} ({type(module).__name__})", module)
-    if not walk.rule:
+    if not walk.rules:
         raise ExportError(
             ExportCode.NO_LAYER,
             f"{type(network).__name__} holds no LIF layer; allowed: {_ALLOWED}",
@@ -158,6 +161,10 @@ def _add(walk: _Walk, label: str, module: nn.Module) -> None:
             )
         pool = PoolLayer(module.kernel_size, module.kernel_size, 0)
         walk.layers.append(SumPoolLayer(pool, module.gain))
+    elif isinstance(core, SPIKE_TRAIN):
+        _require_spikes(walk, label)
+        walk.layers.append(spike_train_layer(label, core))
+        walk.rules.add("st_rsbp")
     elif isinstance(core, _LIF):
         _add_neurons(walk, label, core, spikes=core is not module)
     else:
@@ -165,6 +172,19 @@ def _add(walk: _Walk, label: str, module: nn.Module) -> None:
             ExportCode.UNSUPPORTED_LAYER,
             f"{label} cannot be exported; allowed: {_ALLOWED}. A network of first "
             "spikes is rounded before: write_nir(quantise_uniform(network, ...), path)",
+        )
+
+
+def _require_spikes(walk: _Walk, label: str) -> None:
+    """Refuse what makes other values than 0 and 1 before a layer of ST-RSBP."""
+    before = [layer for layer in walk.layers if not isinstance(layer, FlattenLayer)]
+    pooled = bool(before) and isinstance(before[-1], SumPoolLayer)
+    if walk.tau_psp is not None or pooled:
+        raise ExportError(
+            ExportCode.ENCODING,
+            f"{label} takes spikes of 0 and 1, but a filter, a layer or a pool before "
+            "it gives PSPs or sums; take the filter or the pool away, and build LIF "
+            "layers before it in a host's form, which gives spikes",
         )
 
 
@@ -195,7 +215,7 @@ def _add_neurons(
         else ConvLayer(weight, v_th, core.stride, core.padding)
     )
     walk.layers.append(LIFLayer(geometry, tau_syn, core.tau_mem))
-    walk.rule = core.rule
+    walk.rules.add(core.rule)
     walk.tau_psp = None if spikes else core.tau_syn
 
 
@@ -204,7 +224,7 @@ def _input_filter(
 ) -> float:
     """Time constant of the one filter in front of a layer, or a refusal."""
     if core.num_steps is not None:
-        if walk.tau_psp is not None or walk.rule:
+        if walk.tau_psp is not None or walk.rules:
             raise ExportError(
                 ExportCode.ENCODING,
                 f"{label} has num_steps={core.num_steps} and takes a constant current, "

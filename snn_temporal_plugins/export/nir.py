@@ -3,7 +3,7 @@
 | network | nodes | module |
 |---|---|---|
 | first spikes, rounded | NIR-ReLPSP/1 or NIR-IF/1 | `nir_first_spikes.py` |
-| spike trains, of LIF layers | Linear, Conv2d, CubaLIF | `nir_lif.py` |
+| spike trains (LIF) | Linear, Conv2d, CubaLIF, nested if recurrent | `nir_lif.py` |
 
 Networks of first spikes are rounded by `quantise_uniform` before.
 """

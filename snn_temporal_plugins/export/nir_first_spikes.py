@@ -47,6 +47,7 @@ from snn_temporal_plugins.export.nir_nodes import (
     convolution,
     flatten,
     load_nir,
+    recurrent,
     sum_pool,
     synapse,
 )
@@ -122,25 +123,12 @@ def _fire(network: IntegerNetwork, index: int) -> nir.NIRGraph:
         make = _ramp_neuron if network.response == "ramp" else _step_neuron
         neuron = make(shape, threshold)
     loop = (-inhibition * np.eye(shape[0])).astype(np.float32)
-    recurrent = (
+    weight = (
         nir.Linear(loop)
         if len(shape) == 1
         else convolution(loop[:, :, None, None], shape[1:], 1, 0)
     )
-    return nir.NIRGraph(
-        nodes={
-            "input": nir.Input(np.array(shape)),
-            "lif": neuron,
-            "w_rec": recurrent,
-            "output": nir.Output(np.array(shape)),
-        },
-        edges=[
-            ("input", "lif"),
-            ("lif", "w_rec"),
-            ("w_rec", "lif"),
-            ("lif", "output"),
-        ],
-    )
+    return recurrent(neuron, weight, shape)
 
 
 # Thresholds lie half a step below: readers that compare with > and with >= then agree.

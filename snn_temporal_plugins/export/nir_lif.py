@@ -25,7 +25,13 @@ gain).
 The recursion is the Euler form of these equations; a reader that decays by
 exp(-dt/tau) runs another network. NIR says nothing about the readout, which the
 consumer adds: the class with the largest sum of PSPs, as `summed_psp_class` of
-`psp_filter(spikes, tau_syn)`.
+`psp_filter(spikes, tau_syn)`, or with the largest spike count after ST-RSBP.
+
+A recurrent layer is a nested graph, input -> lif -> output and lif -> w_rec -> lif: a
+spike that goes round acts one step later, in the layer and in readers. One that comes
+from the layer before acts in its own step in readers, and in layers of ST-RSBP
+(neurons/spike_train.py) one step later. So each of those answers one step early, and
+the metadata carries this shift.
 """
 
 from __future__ import annotations
@@ -46,6 +52,7 @@ from snn_temporal_plugins.export.nir_nodes import (
     chain,
     flatten,
     load_nir,
+    recurrent,
     sum_pool,
     synapse,
 )
@@ -63,8 +70,9 @@ def lif_graph(network: LIFNetwork) -> nir.NIRGraph:
         network: from `flatten_lif_network`.
 
     Returns:
-        The graph; its metadata holds `dt`, the `rule` that trained the network, and
-        for direct encoding `num_steps`, how many steps the input is shown.
+        The graph; its metadata holds `dt`, the `rule` that trained the network, for
+        direct encoding `num_steps`, how many steps the input is shown, and `shift`,
+        steps to add to a reader's output times, if there are any.
 
     Raises:
         ImportError: if nir is not installed.
@@ -72,6 +80,9 @@ def lif_graph(network: LIFNetwork) -> nir.NIRGraph:
     metadata: dict[str, Any] = {"dt": NIR_DT, "rule": network.rule}
     if network.num_steps is not None:
         metadata["num_steps"] = network.num_steps
+    shift = sum(getattr(layer, "delay", 0) for layer in network.layers)
+    if shift:
+        metadata["shift"] = shift
     return chain(_nodes(network), network.input_shape, network.shapes[-1], metadata)
 
 
@@ -98,8 +109,19 @@ def _nodes(network: LIFNetwork) -> Iterator[list[tuple[str, nir.NIRNode]]]:
 
 def _neurons(
     layer: LIFLayer, gain: float, shape: tuple[int, ...]
+) -> nir.NIRGraph | nir.LIF | nir.CubaLIF:
+    """Neurons of one layer, of this shape, with the synapses among them."""
+    neuron = _neuron(layer, gain, shape)
+    if layer.recurrent is None:
+        return neuron
+    weight = load_nir().Linear(layer.recurrent.astype(np.float32))
+    return recurrent(neuron, weight, shape)
+
+
+def _neuron(
+    layer: LIFLayer, gain: float, shape: tuple[int, ...]
 ) -> nir.LIF | nir.CubaLIF:
-    """Neurons of one layer, of this shape."""
+    """Neurons without synapses."""
     nir = load_nir()
     ones = np.ones(shape)
     v_th = layer.geometry.v_th[0] / gain

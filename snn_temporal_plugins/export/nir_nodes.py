@@ -22,6 +22,7 @@ __all__ = [
     "convolution",
     "flatten",
     "load_nir",
+    "recurrent",
     "sum_pool",
     "synapse",
 ]
@@ -65,6 +66,35 @@ def chain(
     nodes["output"] = nir.Output(np.array(output_shape))
     return nir.NIRGraph(
         nodes=nodes, edges=list(pairwise(nodes)), metadata=dict(metadata)
+    )
+
+
+def recurrent(
+    neuron: nir.LIF | nir.CubaLIF,
+    weight: nir.Linear | nir.Conv2d,
+    shape: tuple[int, ...],
+) -> nir.NIRGraph:
+    """Neurons whose spikes come back to them one step later.
+
+    Args:
+        neuron: the neurons.
+        weight: from their spikes to their input.
+        shape: shape of one sample of them.
+    """
+    nir = load_nir()
+    return nir.NIRGraph(
+        nodes={
+            "input": nir.Input(np.array(shape)),
+            "lif": neuron,
+            "w_rec": weight,
+            "output": nir.Output(np.array(shape)),
+        },
+        edges=[
+            ("input", "lif"),
+            ("lif", "w_rec"),
+            ("w_rec", "lif"),
+            ("lif", "output"),
+        ],
     )
 
 

@@ -108,7 +108,8 @@ def check_nir(
 
     Returns:
         One result per reader; `different` is 0 for a good file, and for LIF layers
-        almost 0 where potentials come within rounding of a threshold.
+        almost 0 where potentials come within rounding of a threshold; in a recurrent
+        network such a spike may change later ones of its sample.
     """
     wanted: NDArray
     readers: Mapping[str, Callable[[str | Path, ArrayLike], NDArray]]

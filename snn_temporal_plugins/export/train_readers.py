@@ -2,7 +2,8 @@
 
 Measured with nir 1.0.8, nirtorch 2.6, Norse 1.1.0 and snnTorch 1.0.0: exact but for
 rounding. The readers filter behind the weights, in float32, so a membrane within some
-1e-6 of its threshold may decide otherwise.
+1e-6 of its threshold may decide otherwise. In a recurrent network such a spike goes
+round, and the sample's later ones may differ.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def run_trains_in_norse(path: str | Path, x: ArrayLike) -> NDArray[np.float32]:
             or, for direct encoding, a constant current `(batch, *input_shape)`.
 
     Returns:
-        spikes of the last layer, `(time, batch, ...)`, 0 or 1.
+        spikes of the last layer, `(time, batch, ...)`, 0 or 1, the readers' shift
+        taken out.
 
     Raises:
         ExportError: if the file was not written from LIF layers, or x does not fit.
@@ -105,7 +107,9 @@ def _trains(
     for step in train:
         output, state = network(step, state)
         spikes.append(output)
-    return torch.stack(spikes).numpy()
+    shift = min(int(graph.metadata.get("shift", 0)), len(spikes))
+    late = [torch.zeros_like(output)] * shift
+    return torch.stack(late + spikes[: len(spikes) - shift]).numpy()
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from snn_temporal_plugins.functional.coding import (
     latency_encode,
     latency_ticks,
+    rate_encode,
     times_to_train,
     train_to_times,
 )
@@ -18,6 +19,11 @@ from snn_temporal_plugins.functional.loss import (
     silent_label_penalty,
     ttfs_cross_entropy,
     weight_sum_penalty,
+)
+from snn_temporal_plugins.functional.spike_count import (
+    exponential_weight_penalty,
+    spike_count_class,
+    spike_count_loss,
 )
 from snn_temporal_plugins.functional.sstdp_target import (
     first_target,
@@ -35,6 +41,7 @@ from snn_temporal_plugins.functional.train_loss import (
 __all__ = [
     "latency_encode",
     "latency_ticks",
+    "rate_encode",
     "mean_target",
     "first_target",
     "squared_time_loss",
@@ -55,4 +62,7 @@ __all__ = [
     "kernel_loss",
     "count_loss",
     "softmax_loss",
+    "spike_count_loss",
+    "spike_count_class",
+    "exponential_weight_penalty",
 ]

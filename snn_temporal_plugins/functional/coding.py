@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from snn_temporal_plugins.functional.arguments import require_floating
+
 
 def latency_encode(
     intensity: Tensor, *, window: float = 1.0, silent_zero: bool = True
@@ -84,6 +86,52 @@ def latency_ticks(intensity: Tensor, t_max: int, *, x_min: float = 0.0) -> Tenso
         raise ValueError(f"x_min is {x_min}; it must be a number, below 0 for none.")
     time = (latency_encode(intensity, silent_zero=False) * (t_max - 1)).round()
     return torch.where(intensity > x_min, time, math.inf)
+
+
+def rate_encode(
+    intensity: Tensor,
+    num_steps: int,
+    *,
+    max_rate: float = 1 / 5.5,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Encode intensities as random spike trains: brighter is more often.
+
+        P(s[t] = 1) = max_rate x   for t = 1..T-1, independently;   s[0] = 0
+
+    Args:
+        intensity: x in [0, 1], (batch, ...), floating point.
+        num_steps: Number of steps T >= 1.
+        max_rate: Spikes per step at full intensity, in (0, 1].
+        generator: Source of the random numbers; None = torch's own.
+
+    Returns:
+        Spikes, 0 or 1, (time, batch, ...), in the dtype of the input.
+
+    Raises:
+        TypeError: intensity is not a floating-point tensor.
+        ValueError: an intensity is outside [0, 1] or NaN, or a setting is out of range.
+
+    Reference:
+        Zhang and Li, NeurIPS 2019 (ST-RSBP), released code: rate x / 5.5.
+    """
+    require_floating("intensity", intensity)
+    if num_steps < 1:
+        raise ValueError(f"num_steps is {num_steps}; it must be at least 1.")
+    if not 0 < max_rate <= 1:
+        raise ValueError(
+            f"max_rate is {max_rate}; it must be above 0 and at most 1 spike per step."
+        )
+    inside = (intensity >= 0) & (intensity <= 1)
+    if not bool(inside.all()):
+        raise ValueError(
+            f"intensity holds {intensity[~inside][0].item()}; allowed are 0 to 1. "
+            "Scale images, for example by 1/255."
+        )
+    rate = (max_rate * intensity).expand(num_steps, *intensity.shape)
+    spikes = torch.bernoulli(rate, generator=generator)
+    spikes[0] = 0
+    return spikes
 
 
 class _TrainToTimes(torch.autograd.Function):

@@ -1,10 +1,10 @@
 """How the effect of one spike train on another grows with the number of output spikes.
 
-ST-RSBP needs beta(n, o) = de/do, how the effect e (S-PSP) of n input spikes changes with
-the number o of output spikes, in the mean over random trains. The authors draw such
-trains; here the mean is exact. A train is any set of steps from 1..T-1 with more than r
-(`refractory`) steps from spike to spike, all equally likely. With A_k(x) = C(x - (k-1) r,
-k) the number of ways to place k spikes in x steps,
+ST-RSBP needs beta(n, o) = de/do, how the effect e (S-PSP) of n input spikes changes
+with the number o of output spikes, in the mean over random trains. The authors draw
+such trains; here the mean is exact. A train is any set of steps from 1..T-1 with more
+than r (`refractory`) steps from spike to spike, all equally likely. With
+A_k(x) = C(x - (k-1) r, k) the number of ways to place k spikes in x steps,
 
     E s[t] = sum_a A_a(t - r - 1) A_(n-1-a)(T - 1 - t - r) / A_n(T - 1)
     E p[t] = (1 - 1/tau_syn) E p[t-1] + E s[t-1]
@@ -133,7 +133,7 @@ def _direct(tau_mem, tau_syn, num_steps, refractory) -> SideFactors:
 
 
 def polynomial_factors(polynomials: Tensor, num_steps: int) -> SideFactors:
-    """beta as the derivative of polynomials in the output count.
+    """Beta as the derivative of polynomials in the output count.
 
         beta(n, o) = 4 c0 o^3 + 3 c1 o^2 + 2 c2 o + c3
 

@@ -7,10 +7,12 @@ from snn_temporal_plugins.kernels.first_crossing import (
 from snn_temporal_plugins.kernels.st_rsbp import (
     effect_gradient,
     effect_ratio,
+    require_binary,
     spike_train_window,
     survival,
     synaptic_effect,
     trace,
+    weighted_ratio,
 )
 from snn_temporal_plugins.kernels.stdp_window import stdp_weight_gradient
 from snn_temporal_plugins.kernels.tssl_bp import lif_window, tssl_bp_backward
@@ -20,11 +22,13 @@ __all__ = [
     "first_crossing_backward",
     "effect_gradient",
     "effect_ratio",
+    "require_binary",
     "spike_train_window",
     "stdp_weight_gradient",
     "survival",
     "synaptic_effect",
     "trace",
+    "weighted_ratio",
     "lif_window",
     "tssl_bp_backward",
 ]

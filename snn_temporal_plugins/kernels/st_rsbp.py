@@ -4,20 +4,23 @@ Forward, per sample and neuron i, t = 0..T-1 (v membrane, q synaptic current, bo
 before, as are the spikes s before the first step):
 
     q    = (1 - 1/tau_syn) q + sum_j W_ij s_j[t-1] + sum_p R_ip s_p[t-1]
-    v    = (1 - 1/tau_mem) v + q / tau_syn           0 for `refractory` steps after a spike
+    v    = (1 - 1/tau_mem) v + q / tau_syn    0 for `refractory` steps after a spike
     s[t] = v > v_th - 1e-6, then v = 0
 
 Effect (S-PSP) of an input j of unit weight on the membrane of i at the spikes of i:
 
     e_ij = 1/tau_syn sum_t m_i[t] p_j[t]
     p_j[t] = (1 - 1/tau_syn) p_j[t-1] + s_j[t-1]
-    m_i[t] = 0 while i is refractory, else s_i[t] + (1 - s_i[t]) (1 - 1/tau_mem) m_i[t+1]
+    m_i[t] = s_i[t] + (1 - s_i[t]) (1 - 1/tau_mem) m_i[t+1], 0 while i is refractory
 
 With M_i[t] = m_i[t] + (1 - 1/tau_syn) M_i[t+1] this is e_ij = 1/tau_syn sum over the
-spikes t_j of M_i[t_j + 1]: a spike costs one row, silence costs nothing, there and back.
+spikes t_j of M_i[t_j + 1]: a spike costs a row, silence costs nothing, there and back.
 
 Source: Zhang and Li, NeurIPS 2019; the form with M is ours.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -29,9 +32,9 @@ from snn_temporal_plugins.kernels.threads import split
 TOLERANCE = 1e-6  # a neuron fires from v_th - 1e-6 on, as in the released code
 
 # No fused multiply-add: a membrane that rounds differently may miss its threshold.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-_jit_contract = numba.njit(
-    cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
+_jit: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
+_jit_loose: Callable[..., Any] = numba.njit(
+    cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )
 
 
@@ -42,6 +45,27 @@ def _raise_not_binary() -> None:
     )
 
 
+def require_binary(spikes: Tensor) -> None:
+    """Raise unless every value is 0 or 1.
+
+    Args:
+        spikes: Spikes of any shape.
+
+    Raises:
+        ValueError: one is another, or NaN.
+    """
+    if bool((spikes * (spikes - 1)).any()):  # NaN and inf give NaN, which is not 0
+        _raise_not_binary()
+
+
+def _require_finite(state: Tensor) -> None:
+    if not bool(state.isfinite().all()):  # once NaN or inf, q stays so to the end
+        raise ValueError(
+            "weight or state holds NaN or inf, or the synaptic current overflows. If "
+            "training has diverged, lower the learning rate."
+        )
+
+
 # --- reference bodies: plain torch, any device, any float dtype -------------------
 
 
@@ -49,9 +73,10 @@ def _window_reference(
     x, last, weight, recurrent, state, v_th, tau_mem, tau_syn, refractory
 ):
     keep_mem, keep_syn = 1 - 1 / tau_mem, 1 - 1 / tau_syn
-    if len(weight) and bool((x * (x - 1)).any() | x.isnan().any()):
-        _raise_not_binary()
-    v, q, wait, own = state.unbind()
+    if len(weight):
+        require_binary(x)
+        require_binary(last)
+    v, q, wait, own = state.contiguous().unbind()
     spikes, drive = [], torch.zeros_like(v)
     for step in delayed(x, last):
         q = keep_syn * q + (step @ weight.t() if len(weight) else step)
@@ -64,11 +89,13 @@ def _window_reference(
         wait = torch.where(own > 0, refractory, wait)
         v = v * (1 - own)
         spikes.append(own)
-    return torch.stack(spikes), drive, torch.stack([v, q, wait, own])
+    end = torch.stack([v, q, wait, own])
+    _require_finite(end)
+    return torch.stack(spikes), drive, end
 
 
 def delayed(x: Tensor, last: Tensor) -> Tensor:
-    """x one step later: what arrives in every step.
+    """What arrives in every step: x one step later.
 
     Args:
         x: (time, ...).
@@ -81,7 +108,7 @@ def delayed(x: Tensor, last: Tensor) -> Tensor:
 
 
 def survival(spikes: Tensor, tau_mem: float, refractory: int) -> Tensor:
-    """m of the module docstring: how much of a step's potential the next spike sees.
+    """How much of a step's potential the next spike sees: m of the module docstring.
 
     Args:
         spikes: (time, ...), 0 or 1.
@@ -105,7 +132,7 @@ def survival(spikes: Tensor, tau_mem: float, refractory: int) -> Tensor:
 
 
 def trace(spikes: Tensor, tau_syn: float) -> Tensor:
-    """p of the module docstring: what the spikes of the steps before have left.
+    """What the spikes of the steps before have left: p of the module docstring.
 
     Args:
         spikes: (time, ...), 0 or 1.
@@ -123,20 +150,29 @@ def trace(spikes: Tensor, tau_syn: float) -> Tensor:
 
 def _effect_reference(x, spikes, tau_mem, tau_syn, refractory):
     p, m = trace(x, tau_syn), survival(spikes, tau_mem, refractory)
-    return torch.einsum("tbi,tbj->bij", m, p) / tau_syn
+    # in memory as the compiled body has it: (batch, in, out)
+    effect = torch.einsum("tbi,tbj->bji", m, p).contiguous() / tau_syn
+    return effect.transpose(1, 2)
 
 
-def _gradient_reference(
-    x, spikes, weight, error, passed, tau_mem, tau_syn, refractory
-):
+def _gradient_reference(x, spikes, weight, error, passed, tau_mem, tau_syn, refractory):
     effect = _effect_reference(x, spikes, tau_mem, tau_syn, refractory)
     ratio = effect_ratio(effect, x.sum(0), spikes.sum(0))
     grad_in = torch.einsum("bi,ij,bij->bj", passed, weight, ratio)
-    return grad_in, torch.einsum("bi,bij->ij", error, effect)
+    grad = torch.einsum("bi,bij->ij", error, effect)
+    return grad_in.contiguous(), grad.contiguous()
+
+
+def _weighted_reference(x, spikes, weight, error, sample, tau_mem, tau_syn, refractory):
+    x, spikes, error = x[:, sample], spikes[:, sample], error[sample]
+    effect = _effect_reference(x, spikes, tau_mem, tau_syn, refractory)
+    ratio = effect_ratio(effect, x.sum(0), spikes.sum(0))
+    weighted, grad = weight * ratio, torch.einsum("bi,bij->ij", error, effect)
+    return weighted.mT.contiguous().mT, grad.t().contiguous().t()  # as the kernel has
 
 
 def effect_ratio(effect: Tensor, count_in: Tensor, count: Tensor) -> Tensor:
-    """rho_ij = e_ij / o_j, 0.5 where i or j is silent.
+    """The ratio rho_ij = e_ij / o_j, 0.5 where i or j is silent.
 
     Args:
         effect: e, (..., out, in).
@@ -152,6 +188,23 @@ def effect_ratio(effect: Tensor, count_in: Tensor, count: Tensor) -> Tensor:
 
 
 # --- Numba bodies ------------------------------------------------------------------
+
+
+@_jit
+def _add_in_order(rows, index, n, total):
+    """Add rows[index[0]], rows[index[1]], ... to total, n of them, in this order."""
+    k = 0
+    while k + 4 <= n:  # four at a time: total is read and written less often
+        a, b = rows[index[k]], rows[index[k + 1]]
+        c, d = rows[index[k + 2]], rows[index[k + 3]]
+        for i in range(len(total)):
+            total[i] = total[i] + a[i] + b[i] + c[i] + d[i]
+        k += 4
+    while k < n:
+        a = rows[index[k]]
+        for i in range(len(total)):
+            total[i] += a[i]
+        k += 1
 
 
 @_jit
@@ -176,10 +229,6 @@ def _window(
         v, q, wait, own = state[0, b], state[1, b], state[2, b], state[3, b]
         total = drive[b]
         total[:] = zero
-        n = 0
-        for j in range(neurons):
-            fired[n] = j
-            n += own[j] > zero
         for t in range(steps):
             arriving = x[t - 1, b] if t else last[b]
             s = spikes[t, b]
@@ -192,17 +241,16 @@ def _window(
                     m += arriving[j] != zero
                 for k in range(m):
                     binary &= arriving[event[k]] == one
-                    row = rows[event[k]]
-                    for i in range(neurons):
-                        q[i] += row[i]
+                _add_in_order(rows, event, m, q)
             else:
                 for i in range(neurons):
                     q[i] += arriving[i]
             if recurrent:
-                for k in range(n):
-                    row = own_rows[fired[k]]
-                    for i in range(neurons):
-                        q[i] += row[i]
+                n = 0
+                for i in range(neurons):
+                    fired[n] = i
+                    n += own[i] != zero
+                _add_in_order(own_rows, fired, n, q)
             # few arrays a loop: LLVM vectorises only what it can prove apart
             for i in range(neurons):
                 u = keep_mem * v[i] + q[i] / tau_syn
@@ -212,168 +260,175 @@ def _window(
             for i in range(neurons):
                 left = wait[i] - one if wait[i] > zero else zero
                 wait[i] = refractory if s[i] > zero else left
-            n = 0
             for i in range(neurons):
-                fired[n] = i
-                n += s[i] > zero
-            for k in range(n):
-                total[fired[k]] += v[fired[k]]
-                v[fired[k]] = zero
-        own[:] = spikes[steps - 1, b]
+                total[i] += v[i] * s[i]
+            for i in range(neurons):
+                v[i] *= one - s[i]
+            own = s
+        state[3, b] = own
+        if dense:  # the last step arrives in the next window
+            arriving = x[steps - 1, b]
+            for j in range(inputs):
+                binary &= (arriving[j] == zero) | (arriving[j] == one)
     return binary
 
 
-@_jit_contract
-def _kernel_rows(spikes, b, keep_mem, keep_syn, refractory, kernel):
-    """Fill kernel[t, i] = M_i[t], with a row of zeros behind the end."""
+@_jit_loose
+def _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total):
+    """Fill kernel[t, i] = M_i[t], a row of zeros behind the end, and total spikes."""
     steps, neurons = spikes.shape[0], spikes.shape[2]
-    real = spikes.dtype.type
-    zero, one = real(0), real(1)
-    wait = np.zeros(neurons, spikes.dtype)
-    for t in range(steps):  # first whether the neuron is not refractory
-        s, row = spikes[t, b], kernel[t]
-        for i in range(neurons):
-            row[i] = zero if wait[i] > zero else one
-        for i in range(neurons):
-            left = wait[i] - one if wait[i] > zero else zero
-            wait[i] = refractory if s[i] > zero else left
-    m = wait
-    m[:] = zero
-    kernel[steps] = zero
+    one = spikes.dtype.type(1)
+    keep_mem, keep_syn = one - one / tau_mem, one - one / tau_syn
+    m = np.zeros(neurons, spikes.dtype)
+    total[:] = m
+    kernel[steps] = m
     for t in range(steps - 1, -1, -1):
         s, row, later = spikes[t, b], kernel[t], kernel[t + 1]
         for i in range(neurons):
-            x = one if s[i] > zero else keep_mem * m[i]
-            m[i] = x * row[i]
+            m[i] = s[i] + (one - s[i]) * keep_mem * m[i]
+        for i in range(neurons):
+            total[i] += s[i]
+        for k in range(1, min(refractory, t) + 1):
+            s = spikes[t - k, b]
+            for i in range(neurons):
+                m[i] *= one - s[i]
         for i in range(neurons):
             row[i] = m[i] + keep_syn * later[i]
 
 
 @_jit
-def _arrivals(spikes, b, head, event, time):
-    """Sort the spikes of a sample by neuron: they arrive at time[head[j]:head[j+1]]."""
+def _arrivals(spikes, b, time, count):
+    """Fill time[j, :count[j]] with the steps in which spikes of j arrive."""
     steps, inputs = spikes.shape[0], spikes.shape[2]
     zero = spikes.dtype.type(0)
-    head[:] = 0
-    n = 0
+    event = np.empty(inputs + 1, np.int64)
+    count[:] = 0
     for t in range(steps):
-        if n + inputs > len(event):  # room for a step in which all spike
-            event, old = np.empty(2 * (n + inputs), np.int64), event
-            event[:n] = old[:n]
         x = spikes[t, b]
+        n = 0
         for j in range(inputs):  # no branch: which inputs spike is hard to predict
-            event[n] = t * inputs + j
+            event[n] = j
             n += x[j] > zero
-    if n > len(time):
-        time = np.empty(2 * n, np.int32)
-    for k in range(n):
-        head[event[k] % inputs + 1] += 1
-    for j in range(inputs):
-        head[j + 1] += head[j]
-    for k in range(n):
-        j = event[k] % inputs
-        time[head[j]] = event[k] // inputs + 1
-        head[j] += 1
-    for j in range(inputs, 0, -1):
-        head[j] = head[j - 1]
-    head[0] = 0
-    return event, time
+        for k in range(n):
+            j = event[k]
+            time[j, count[j]] = t + 1
+            count[j] += 1
 
 
-@_jit_contract
-def _add_rows(kernel, time, first, last, row):
+@_jit_loose
+def _sum_rows(kernel, time, row):
     """row[i] = sum of kernel[t, i] over the times."""
-    neurons = row.shape[0]
     row[:] = 0
-    k = first
-    while k + 2 <= last:
+    n, k = len(time), 0
+    while k + 4 <= n:
         a, b = kernel[time[k]], kernel[time[k + 1]]
-        for i in range(neurons):
-            row[i] += a[i] + b[i]
-        k += 2
-    if k < last:
+        c, d = kernel[time[k + 2]], kernel[time[k + 3]]
+        for i in range(len(row)):
+            row[i] += (a[i] + b[i]) + (c[i] + d[i])
+        k += 4
+    while k < n:
         a = kernel[time[k]]
-        for i in range(neurons):
+        for i in range(len(row)):
             row[i] += a[i]
+        k += 1
 
 
-@_jit_contract
+@_jit_loose
 def _effect(x, spikes, tau_mem, tau_syn, refractory, effect, start, stop):
     """Fill effect[b, j, i] = e_ij for the samples start..stop."""
     steps, _, inputs = x.shape
-    one = spikes.dtype.type(1)
-    kernel = np.empty((steps + 1, spikes.shape[2]), spikes.dtype)
-    head = np.empty(inputs + 1, np.int64)
-    event, time = np.empty(1, np.int64), np.empty(1, np.int32)
-    gain = one / tau_syn
+    neurons, real = spikes.shape[2], spikes.dtype
+    kernel, total = np.empty((steps + 1, neurons), real), np.empty(neurons, real)
+    time, count = np.empty((inputs, steps), np.int32), np.empty(inputs, np.int64)
+    gain = real.type(1) / tau_syn
     for b in range(start, stop):
-        _kernel_rows(
-            spikes, b, one - one / tau_mem, one - one / tau_syn, refractory, kernel
-        )
-        event, time = _arrivals(x, b, head, event, time)
+        _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total)
+        _arrivals(x, b, time, count)
         for j in range(inputs):
             row = effect[b, j]
-            _add_rows(kernel, time, head[j], head[j + 1], row)
-            for i in range(row.shape[0]):
+            _sum_rows(kernel, time[j, : count[j]], row)
+            for i in range(neurons):
                 row[i] *= gain
 
 
-@_jit_contract
+@_jit_loose
 def _gradient(
     x, spikes, rows, error, passed, tau_mem, tau_syn, refractory, need_in,
     grad_in, start, stop,
 ):  # fmt: skip
     """Fill grad_in for the samples start..stop; return their gradient of rows."""
     steps, _, inputs = x.shape
-    neurons = spikes.shape[2]
-    real = spikes.dtype.type
-    zero, one, half = real(0), real(1), real(0.5)
-    kernel = np.empty((steps + 1, neurons), spikes.dtype)
-    head = np.empty(inputs + 1, np.int64)
-    event, time = np.empty(1, np.int64), np.empty(1, np.int32)
-    grad = np.zeros((inputs, neurons), spikes.dtype)
-    row = np.empty(neurons, spikes.dtype)
-    fired, silent = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
+    neurons, real = spikes.shape[2], spikes.dtype
+    zero, half = real.type(0), real.type(0.5)
+    kernel, total = np.empty((steps + 1, neurons), real), np.empty(neurons, real)
+    time, count = np.empty((inputs, steps), np.int32), np.empty(inputs, np.int64)
+    row, silent = np.empty(neurons, real), np.empty(neurons, real)
+    grad = np.zeros((inputs, neurons), real)
     for b in range(start, stop):
+        d, back = error[b], passed[b]
         active = False
         for i in range(neurons):
-            active |= (error[b, i] != zero) | (passed[b, i] != zero)
+            active |= (d[i] != zero) | (back[i] != zero)
         if not active:  # nothing to learn from this sample
             if need_in:
                 grad_in[b] = zero
             continue
-        _kernel_rows(
-            spikes, b, one - one / tau_mem, one - one / tau_syn, refractory, kernel
-        )
-        event, time = _arrivals(x, b, head, event, time)
-        fired[:] = zero
-        for t in range(steps):
-            s = spikes[t, b]
-            for i in range(neurons):
-                fired[i] += s[i]
+        _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total)
+        _arrivals(x, b, time, count)
         for i in range(neurons):
-            quiet = fired[i] == zero
-            fired[i] = zero if quiet else passed[b, i]
-            silent[i] = half * passed[b, i] if quiet else zero
-        d = error[b]
+            silent[i] = half * back[i] if total[i] == zero else zero
         for j in range(inputs):
-            count = head[j + 1] - head[j]
-            w, g = rows[j], grad[j]
-            back = zero
-            if count > 0:
-                _add_rows(kernel, time, head[j], head[j + 1], row)
-                gain = one / tau_syn
+            gain = real.type(1) / tau_syn
+            w, g, through = rows[j], grad[j], zero
+            if count[j] > 0:
+                _sum_rows(kernel, time[j, : count[j]], row)  # 0 for a silent neuron
                 for i in range(neurons):
-                    g[i] += d[i] * gain * row[i]
+                    g[i] += d[i] * (gain * row[i])
                 if need_in:
-                    gain = gain / real(count)
+                    gain /= real.type(count[j])
                     for i in range(neurons):
-                        back += w[i] * (fired[i] * (gain * row[i]) + silent[i])
+                        through += w[i] * (back[i] * (gain * row[i]) + silent[i])
             elif need_in:
                 for i in range(neurons):
-                    back += w[i] * (half * passed[b, i])
+                    through += w[i] * (half * back[i])
             if need_in:
-                grad_in[b, j] = back
+                grad_in[b, j] = through
+    return grad
+
+
+@_jit_loose
+def _weighted(
+    x, spikes, rows, error, sample, tau_mem, tau_syn, refractory,
+    weighted, start, stop,
+):  # fmt: skip
+    """Fill weighted[k, j, i] = W_ij rho_ij; return the gradient of rows."""
+    steps, _, inputs = x.shape
+    neurons, real = spikes.shape[2], spikes.dtype
+    zero, half = real.type(0), real.type(0.5)
+    kernel, total = np.empty((steps + 1, neurons), real), np.empty(neurons, real)
+    time, count = np.empty((inputs, steps), np.int32), np.empty(inputs, np.int64)
+    row, silent = np.empty(neurons, real), np.empty(neurons, real)
+    grad = np.zeros((inputs, neurons), real)
+    for k in range(start, stop):
+        b = sample[k]
+        d = error[b]
+        _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total)
+        _arrivals(x, b, time, count)
+        for i in range(neurons):
+            silent[i] = half if total[i] == zero else zero
+        for j in range(inputs):
+            gain = real.type(1) / tau_syn
+            w, g, out = rows[j], grad[j], weighted[k, j]
+            if count[j] > 0:
+                _sum_rows(kernel, time[j, : count[j]], row)
+                for i in range(neurons):
+                    g[i] += d[i] * (gain * row[i])
+                gain /= real.type(count[j])
+                for i in range(neurons):
+                    out[i] = w[i] * (gain * row[i] + silent[i])
+            else:
+                for i in range(neurons):
+                    out[i] = w[i] * half
     return grad
 
 
@@ -411,6 +466,10 @@ def spike_train_window(
         spikes: (time, batch, out), 0 or 1.
         drive: sum of v at the spikes, (batch, out).
         state: that of the end.
+
+    Raises:
+        ValueError: x or last holds other values than 0 and 1, or the weights or the
+            state NaN or inf.
     """
     return _window_reference(
         x, last, weight, recurrent_weight, state, v_th, tau_mem, tau_syn, refractory
@@ -424,7 +483,9 @@ def _(x, last, weight, recurrent_weight, state, v_th, tau_mem, tau_syn, refracto
             x, last, weight, recurrent_weight, state, v_th, tau_mem, tau_syn, refractory
         )
     (steps, batch, inputs), neurons = x.shape, state.shape[2]
-    spikes, drive = x.new_empty(steps, batch, neurons), x.new_empty(batch, neurons)
+    drive = x.new_empty(batch, neurons)
+    # of NumPy, which asks for huge pages: faults of small ones cost a tenth of a step
+    spikes = torch.from_numpy(np.empty((steps, batch, neurons), drive.numpy().dtype))
     end = state.clone(memory_format=torch.contiguous_format)
     # a spike reads one row of (in, out)
     tables = tuple(
@@ -442,13 +503,14 @@ def _(x, last, weight, recurrent_weight, state, v_th, tau_mem, tau_syn, refracto
     )
     if not all(good):
         _raise_not_binary()
+    _require_finite(end)
     return spikes, drive, end
 
 
 @spike_train_window.register_fake
 def _(x, last, weight, recurrent_weight, state, *_):
     spikes = x.new_empty(*x.shape[:2], state.shape[2])
-    return spikes, torch.empty_like(state[0]), torch.empty_like(state)
+    return spikes, state.new_empty(state.shape[1:]), state.new_empty(state.shape)
 
 
 @torch.library.custom_op("snn_temporal_plugins::synaptic_effect", mutates_args=())
@@ -478,8 +540,10 @@ def _(x, spikes, tau_mem, tau_syn, refractory):
     effect = x.new_empty(batch, inputs, neurons)
     arrays = x.contiguous().numpy(), spikes.contiguous().numpy()
     real, out = arrays[0].dtype.type, effect.numpy()
-    numbers = tuple(map(real, (tau_mem, tau_syn, refractory)))
-    split(lambda a, b: _effect(*arrays, *numbers, out, a, b), batch, spikes.numel() * 16)
+    numbers = (real(tau_mem), real(tau_syn), refractory)
+    split(
+        lambda a, b: _effect(*arrays, *numbers, out, a, b), batch, spikes.numel() * 16
+    )
     return effect.transpose(1, 2)
 
 
@@ -539,8 +603,8 @@ def _(x, spikes, weight, error, passed, tau_mem, tau_syn, refractory, need_in):
         a.contiguous().numpy() for a in (x, spikes, weight.t(), error, passed)
     )
     real, out = arrays[0].dtype.type, grad_in.numpy()
-    numbers = tuple(map(real, (tau_mem, tau_syn, refractory)))
-    parts = split(
+    numbers = (real(tau_mem), real(tau_syn), refractory)
+    parts: list[Any] = split(
         lambda a, b: _gradient(*arrays, *numbers, need_in, out, a, b),
         batch,
         spikes.numel() * 16,
@@ -553,3 +617,65 @@ def _(x, spikes, weight, error, passed, tau_mem, tau_syn, refractory, need_in):
 def _(x, spikes, weight, error, passed, tau_mem, tau_syn, refractory, need_in):
     grad = torch.empty_like(weight, memory_format=torch.contiguous_format)
     return x.new_empty((x.shape[1], x.shape[2]) if need_in else 0), grad
+
+
+@torch.library.custom_op("snn_temporal_plugins::weighted_ratio", mutates_args=())
+def weighted_ratio(
+    x: Tensor,
+    spikes: Tensor,
+    weight: Tensor,
+    error: Tensor,
+    sample: Tensor,
+    tau_mem: float,
+    tau_syn: float,
+    refractory: int,
+) -> tuple[Tensor, Tensor]:
+    """W rho of some samples, for systems of equations, and the gradient of W.
+
+        weighted_kij = W_ij rho_bij, b = sample_k      rho as in `effect_gradient`
+        grad_weight_ij = sum_k error_bi e_bij
+
+    Args:
+        x: Input spikes, (time, batch, in), 0 or 1.
+        spikes: Output spikes, (time, batch, out), 0 or 1.
+        weight: W, (out, in).
+        error: Error for the weights, (batch, out).
+        sample: Indices of the samples, (samples,), int64.
+        tau_mem: Membrane time constant, in steps.
+        tau_syn: Synaptic time constant, in steps.
+        refractory: Steps after a spike in which the membrane is 0.
+
+    Returns:
+        weighted (samples, out, in) and grad_weight (out, in).
+    """
+    return _weighted_reference(
+        x, spikes, weight, error, sample, tau_mem, tau_syn, refractory
+    )
+
+
+@weighted_ratio.register_kernel("cpu")
+def _(x, spikes, weight, error, sample, tau_mem, tau_syn, refractory):
+    if x.dtype not in (torch.float32, torch.float64):
+        return _weighted_reference(
+            x, spikes, weight, error, sample, tau_mem, tau_syn, refractory
+        )
+    inputs, neurons = x.shape[2], spikes.shape[2]
+    weighted = x.new_empty(len(sample), inputs, neurons)
+    arrays = tuple(
+        a.contiguous().numpy() for a in (x, spikes, weight.t(), error, sample)
+    )
+    real, out = arrays[0].dtype.type, weighted.numpy()
+    numbers = (real(tau_mem), real(tau_syn), refractory)
+    parts: list[Any] = split(
+        lambda a, b: _weighted(*arrays, *numbers, out, a, b),
+        len(sample),
+        len(x) * weighted.numel() // 8,
+    )
+    grad = torch.from_numpy(sum(parts[1:], parts[0])).t()
+    return weighted.transpose(1, 2), grad
+
+
+@weighted_ratio.register_fake
+def _(x, spikes, weight, error, sample, *_):
+    weighted = x.new_empty(len(sample), x.shape[2], spikes.shape[2])
+    return weighted.transpose(1, 2), x.new_empty(weighted.shape[1:]).t()

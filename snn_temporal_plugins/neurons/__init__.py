@@ -11,6 +11,11 @@ from snn_temporal_plugins.neurons.psp import (
 )
 from snn_temporal_plugins.neurons.relpsp import ReLPSPConv2d, ReLPSPLinear
 from snn_temporal_plugins.neurons.shaping import EarliestSpikePool2d, SilenceDropout
+from snn_temporal_plugins.neurons.spike_train import (
+    RecurrentLIF,
+    SpikeTrainConv2d,
+    SpikeTrainLinear,
+)
 
 __all__ = [
     "ReLPSPLinear",
@@ -25,5 +30,8 @@ __all__ = [
     "PSPPool2d",
     "PSPDropout",
     "TimeFlatten",
+    "SpikeTrainLinear",
+    "SpikeTrainConv2d",
+    "RecurrentLIF",
     "build_network",
 ]

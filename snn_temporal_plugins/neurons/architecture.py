@@ -7,7 +7,8 @@ from typing import NamedTuple
 _GRAMMAR = (
     'allowed are sizes such as "784-400-10", or an image "28x28" (or "3x32x32") '
     'followed by "16C5" (16 maps, 5x5 kernel), "16C5P2" (with padding 2), "P2" (2x2 '
-    "pooling) and dense sizes, the last of which is the number of classes"
+    "pooling), dense sizes and recurrent ones like R400; the last is the number of "
+    "classes"
 )
 _MNIST: tuple[int, ...] = (
     1,
@@ -32,11 +33,15 @@ class Pool(NamedTuple):
 
 
 class Dense(NamedTuple):
-    """`800`: inputs and neurons; `flatten` where an image comes before it."""
+    """`800`: inputs and neurons; `flatten` where an image comes before it.
+
+    `R800` is recurrent.
+    """
 
     inputs: int
     neurons: int
     flatten: bool
+    recurrent: bool = False
 
 
 class Architecture(NamedTuple):
@@ -86,9 +91,10 @@ def read_architecture(spec: str) -> Architecture:
             channels, height, width = _image(shape, word, spec)
             parts.append(Pool(side))
             shape = _slide(channels, height, width, side, side, 0, word, spec)
-        elif word.isdigit():
-            parts.append(Dense(math.prod(shape), int(word), len(shape) > 1))
-            shape = (int(word),)
+        elif match := re.fullmatch(r"([Rr]?)(\d+)", word):
+            neurons, recurrent = int(match[2]), bool(match[1])
+            parts.append(Dense(math.prod(shape), neurons, len(shape) > 1, recurrent))
+            shape = (neurons,)
         else:
             raise ValueError(
                 f"cannot read {word!r} in architecture {spec!r}; {_GRAMMAR}."

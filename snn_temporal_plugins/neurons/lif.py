@@ -51,6 +51,12 @@ class _LIF(nn.Module, ABC):
                 f"rule {rule!r} learns on {info.domain}s; LIF layers need a rule on "
                 "spike trains, such as 'tssl_bp'."
             )
+        if info.takes != "current":
+            raise ValueError(
+                f"rule {rule!r} takes spikes and weights; LIF layers need a rule on "
+                "spike trains that takes currents, such as 'tssl_bp'. 'st_rsbp' has "
+                "layers of its own: SpikeTrainLinear, SpikeTrainConv2d, RecurrentLIF."
+            )
         self.num_steps = num_steps
         self.tau_mem = tau_mem
         self.tau_syn = tau_syn

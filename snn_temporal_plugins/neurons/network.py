@@ -1,6 +1,6 @@
 """Networks from the papers' architecture strings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -22,6 +22,11 @@ from snn_temporal_plugins.neurons.psp import (
 )
 from snn_temporal_plugins.neurons.relpsp import ReLPSPConv2d, ReLPSPLinear
 from snn_temporal_plugins.neurons.shaping import EarliestSpikePool2d, SilenceDropout
+from snn_temporal_plugins.neurons.spike_train import (
+    RecurrentLIF,
+    SpikeTrainConv2d,
+    SpikeTrainLinear,
+)
 from snn_temporal_plugins.rules import get_rule
 
 # Initial weights of ReL-PSP layers, found by trial. Each layer takes a part of the time
@@ -29,24 +34,31 @@ from snn_temporal_plugins.rules import get_rule
 # sees few and late spikes, so it gets steeper weights and a positive sum; the output
 # starts with every class firing. Mean weight = weight sum / fan_in.
 _RELPSP_STARTS = (2.0, 0.0), (4.0, 4.0), (1.4, 12.0)  # gain, weight sum
-_IF_STARTS = (1.4, 8.0), (1.4, 8.0), (0.5, 1.5)  # the same, in thresholds
+# The same in thresholds. A convolution must be choosy: with few and selective spikes
+# the layers behind it learn several times faster.
+_IF_STARTS = (1.4, 8.0), (1.4, 8.0), (0.5, 1.5)
+_IF_CONV_STARTS = (1.2, 1.0), (1.4, 0.0), (0.5, 1.5)
 
 
 def build_network(
     spec: str,
     *,
     rule: str = "stdbp",
-    v_th: float = 1.0,
+    v_th: float | Sequence[float] | None = None,
     dropout: float = 0.0,
     t_max: float = 2.0,
     slope_clip: float | None = 5.0,
     learn_threshold: bool = False,
     num_ticks: int = 256,
     num_steps: int | None = 5,
-    tau_mem: float = 5.0,
-    tau_syn: float = 3.0,
+    tau_mem: float | None = None,
+    tau_syn: float | None = None,
     reset: str = "hard",
+    refractory: int = 2,
     conv_weight_scale: float = 1.0,
+    grid: tuple[int, int, int] | None = None,
+    weight_bound: float = 1.0,
+    desired_count: int = 35,
     rule_options: Mapping[str, Any] | None = None,
 ) -> nn.Sequential:
     """Build a network from an architecture string.
@@ -58,12 +70,14 @@ def build_network(
     Rules on spike times: ReL-PSP layers, for SSTDP integrate-and-fire layers on ticks;
     spike times (batch, ...) in, spike times (batch, class) out. Rules on spike trains:
     LIF layers; images (batch, ...) in, or with num_steps=None events (time, batch,
-    ...); PSPs (time, batch, class) out.
+    ...); PSPs (time, batch, class) out. ST-RSBP: spikes (time, batch, ...) in, spikes
+    (time, batch, class) out; `"784-400-R400-10"` has a recurrent layer.
 
     Args:
         spec: Architecture string.
         rule: Name of the learning rule.
-        v_th: Threshold of every neuron, unitless.
+        v_th: Threshold of every neuron, unitless; None = 1. ST-RSBP: also one for each
+            layer; None = 20, and 15 for the last.
         dropout: Probability that a hidden neuron is cut off in training.
         t_max: ReL-PSP: horizon of every layer, in input windows.
         slope_clip: ReL-PSP: upper limit of the factor 1/slope in the backward; None =
@@ -72,10 +86,18 @@ def build_network(
         num_ticks: SSTDP: number of ticks T of every layer.
         num_steps: Spike trains: steps for which an image is shown as a constant
             current; None: the input already is a train of spikes.
-        tau_mem: Spike trains: membrane time constant, in steps.
-        tau_syn: Spike trains: synaptic time constant, in steps.
+        tau_mem: Spike trains: membrane time constant, in steps; None = 5, for ST-RSBP
+            64.
+        tau_syn: Spike trains: synaptic time constant, in steps; None = 3, for ST-RSBP
+            8.
         reset: Spike trains: "hard" or "soft".
+        refractory: ST-RSBP: steps after a spike in which the membrane is 0; NIR holds
+            networks with 0 only.
         conv_weight_scale: Spike trains: factor of the convolutions' initial weights.
+        grid: ST-RSBP: sides of the grid of a reservoir's neurons; None = recurrent
+            layers are connected all-to-all.
+        weight_bound: ST-RSBP: initial weights are uniform in +-weight_bound.
+        desired_count: ST-RSBP: spikes forced upon a label's neuron that is silent.
         rule_options: SSTDP and spike trains: further options of the rule, such as `b`
             or `decision`.
 
@@ -88,14 +110,40 @@ def build_network(
             unknown.
     """
     architecture = read_architecture(spec)
-    options: dict[str, Any]
-    if get_rule(rule).response == "step":
+    info = get_rule(rule)
+    if info.takes == "spikes":
+        if v_th is None or isinstance(v_th, (int, float)):
+            last = 15.0 if v_th is None else v_th
+            hidden = len(architecture.parts) - 1
+            v_th = [*([20.0 if v_th is None else v_th] * hidden), last]
+        options: dict[str, Any] = {
+            "tau_mem": 64.0 if tau_mem is None else tau_mem,
+            "tau_syn": 8.0 if tau_syn is None else tau_syn,
+            "refractory": refractory,
+            "weight_bound": weight_bound,
+            "rule_options": rule_options,
+        }
+        return _network(
+            architecture,
+            _spike_train_layers(architecture, v_th, grid, desired_count, options),
+        )
+    v_th = 1.0 if v_th is None else v_th
+    if not isinstance(v_th, (int, float)):
+        raise ValueError(
+            f"v_th is {v_th}; rule {rule!r} takes one threshold for all layers."
+        )
+    if info.response == "step":
         options = {"num_steps": num_ticks, "v_th": v_th, "rule_options": rule_options}
         kinds = (IFLinear, IFConv2d)
-        layers = _first_spike_layers(
-            architecture, dropout, kinds, _IF_STARTS, v_th, options
+        starts = (
+            _IF_CONV_STARTS
+            if isinstance(architecture.parts[0], Convolution)
+            else _IF_STARTS
         )
-    elif get_rule(rule).domain == "spike time":
+        layers = _first_spike_layers(
+            architecture, dropout, kinds, starts, v_th, options
+        )
+    elif info.domain == "spike time":
         options = {
             "v_th": v_th,
             "t_max": t_max,
@@ -109,8 +157,8 @@ def build_network(
         )
     else:
         options = {
-            "tau_mem": tau_mem,
-            "tau_syn": tau_syn,
+            "tau_mem": 5.0 if tau_mem is None else tau_mem,
+            "tau_syn": 3.0 if tau_syn is None else tau_syn,
             "v_th": v_th,
             "reset": reset,
             "rule": rule,
@@ -119,6 +167,10 @@ def build_network(
         layers = _lif_layers(
             architecture, dropout, num_steps, conv_weight_scale, options
         )
+    return _network(architecture, layers)
+
+
+def _network(architecture: Architecture, layers: list[nn.Module]) -> nn.Sequential:
     network = nn.Sequential(*layers)
     network.input_shape = architecture.input_shape  # type: ignore[assignment]  # export
     return network
@@ -151,7 +203,8 @@ def _first_spike_layers(
                         channels, maps, side, padding=padding, **start, **options
                     )
                 )
-            case Dense(inputs, neurons, flatten):
+            case Dense(inputs, neurons, flatten, recurrent):
+                _refuse_recurrent(recurrent)
                 if flatten:
                     layers.append(nn.Flatten())
                 start["weight_mean"] = unit * weight_sum / inputs
@@ -191,7 +244,8 @@ def _lif_layers(
                     )
                 )
                 timeless = False
-            case Dense(inputs, neurons, flatten):
+            case Dense(inputs, neurons, flatten, recurrent):
+                _refuse_recurrent(recurrent)
                 if flatten:
                     layers.append(nn.Flatten() if timeless else TimeFlatten())
                 layers.append(LIFLinear(inputs, neurons, num_steps=encoded, **options))
@@ -200,4 +254,51 @@ def _lif_layers(
         following = parts[position + 1 : position + 2]
         if dropout > 0 and following and not isinstance(following[0], Pool):
             layers.append(PSPDropout(dropout))
+    return layers
+
+
+def _refuse_recurrent(recurrent: bool) -> None:
+    if recurrent:
+        raise ValueError(
+            "the architecture has a recurrent layer (R...), which only rule='st_rsbp' "
+            "trains; leave out the R, or take that rule."
+        )
+
+
+def _spike_train_layers(
+    architecture: Architecture,
+    v_th: Sequence[float],
+    grid: tuple[int, int, int] | None,
+    desired_count: int,
+    options: dict[str, Any],
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    parts = architecture.parts
+    if len(v_th) != len(parts):
+        raise ValueError(
+            f"v_th has {len(v_th)} thresholds for {len(parts)} layers; give one "
+            "number, or one for each layer."
+        )
+    for part, threshold in zip(parts, v_th, strict=True):
+        start = {"v_th": float(threshold), **options}
+        match part:
+            case Pool():
+                raise ValueError(
+                    "pooling is not there for rule='st_rsbp' yet; leave out P."
+                )
+            case Convolution(channels, maps, side, padding):
+                layers.append(
+                    SpikeTrainConv2d(channels, maps, side, padding=padding, **start)
+                )
+            case Dense(inputs, neurons, flatten, recurrent):
+                if flatten:
+                    layers.append(TimeFlatten())
+                if recurrent:
+                    layers.append(RecurrentLIF(inputs, neurons, grid=grid, **start))
+                    continue
+                if part is parts[-1]:
+                    start |= {"lateral": 1.0, "desired_count": desired_count}
+                layers.append(SpikeTrainLinear(inputs, neurons, **start))
+    if parts[-1].recurrent:  # type: ignore[union-attr]  # the last part is dense
+        raise ValueError("the last layer is recurrent; output layers are not.")
     return layers

@@ -15,6 +15,12 @@ from types import MappingProxyType
 from typing import Literal
 
 from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
+from snn_temporal_plugins.rules.st_rsbp import (
+    SpikeTrainState,
+    SpikeTrainWindow,
+    st_rsbp,
+    st_rsbp_window,
+)
 from snn_temporal_plugins.rules.stdbp import stdbp
 from snn_temporal_plugins.rules.tssl_bp import LIFWindow, tssl_bp, tssl_bp_window
 
@@ -35,6 +41,9 @@ class RuleInfo:
             streams that are cut into windows. Without it a layer cannot be continued.
         response: For rules on spike times: what an input spike adds to the potential. A
             "ramp" lives on real times, a "step" on whole ticks from 0 on.
+        takes: For rules on spike trains: what the function is called with. "current":
+            currents alone, and PSPs come out; "spikes": input spikes, weights and
+            recurrent weights (or None), and spikes come out.
     """
 
     name: str
@@ -44,6 +53,7 @@ class RuleInfo:
     reference: str
     window: Callable | None = None
     response: Literal["ramp", "step"] = "ramp"
+    takes: Literal["current", "spikes"] = "current"
 
 
 RULES: Mapping[str, RuleInfo] = MappingProxyType(
@@ -70,6 +80,15 @@ RULES: Mapping[str, RuleInfo] = MappingProxyType(
             exact_gradient=False,
             reference="Zhang and Li, NeurIPS 2020",
             window=tssl_bp_window,
+        ),
+        "st_rsbp": RuleInfo(
+            name="st_rsbp",
+            function=st_rsbp,
+            domain="spike train",
+            exact_gradient=False,
+            reference="Zhang and Li, NeurIPS 2019",
+            window=st_rsbp_window,
+            takes="spikes",
         ),
     }
 )
@@ -120,9 +139,13 @@ __all__ = [
     "RULES",
     "LIFWindow",
     "RuleInfo",
+    "SpikeTrainState",
+    "SpikeTrainWindow",
     "get_rule",
     "sstdp",
     "sstdp_with_potential",
+    "st_rsbp",
+    "st_rsbp_window",
     "stdbp",
     "tssl_bp",
     "tssl_bp_window",

@@ -6,7 +6,7 @@ Spiking Neural Networks", NeurIPS 2019; released code stonezwr/ST-RSBP, commit 4
 Forward, per neuron i, t = 0..T-1, all of it 0 before the first step:
 
     (1) q    = (1 - 1/tau_syn) q + sum_j W_ij s_j[t-1] + sum_p R_ip s_p[t-1]
-    (2) v    = (1 - 1/tau_mem) v + q / tau_syn    0 in the `refractory` steps after a spike
+    (2) v    = (1 - 1/tau_mem) v + q / tau_syn    0 for `refractory` steps after a spike
     (3) s[t] = v > v_th - 1e-6, then v = 0
 
 Backward, in spike counts o = sum_t s[t], with the effect e_ij of input j of unit weight
@@ -16,7 +16,7 @@ on the potentials at which i fires (`kernels.synaptic_effect`):
     (5) beta_ij = mean of de/do_i over random trains, 0 where o_i = 0    `side`
     (6) S_i     = 1 - (sum_j W_ij beta_ij + sum_p R_ip beta_ip) / v_th
     (7) delta_i = (dE/do_i) / v_th
-    (8) dE/dW_ij = sum_batch F_i delta_i e_ij / S_i,   the same for R where R_ip is not 0
+    (8) dE/dW_ij = sum_batch F_i delta_i e_ij / S_i,   likewise R where R_ip is not 0
     (9) dE/do_j  = sum_i W_ij rho_ij y_i,   L^T y = delta
         L_lp     = S_l [l = p] - R_lp rho_lp / v_th,   so y = delta / S without R
 
@@ -33,11 +33,15 @@ Without, F = 1. An output layer may be told the label: D of its neuron is 1/v_th
 where that neuron is silent, e, S and rho (but not F) are those of a train with
 `desired_count` spikes at equal distances.
 
-Details of the released code that are followed: with R, |S| >= 1e-4 and o_i is clamped to
-1..100 (the rows of the table) in (5); the diagonal of R rho is left out of L though neurons may be connected to
-themselves (`self_connections` puts it in). Its linear solve reads matrices in the wrong
-order; `solver="original"` does so too. Convolution uses the e of the dense layers, not
-the continuous one of the code, and its S, which the code truncates to a whole number.
+Details of the released code that are followed: with R, |S| >= 1e-4 and o_i is clamped
+to 1..100 (the rows of the table) in (5); the diagonal of R rho is left out of L though
+neurons may be connected to themselves (`self_connections` puts it in). Its linear solve
+reads matrices in the wrong order; `solver="original"` does so too.
+
+Departures: convolution uses the e of the dense layers, not the continuous one of the
+code, its S, which the code truncates to a whole number, and the 1e-6 of (3). F has no
+denominator below 1e-4 in size: four neurons that fire beside a silent label give 0 at
+v_th = w = 1.
 """
 
 import math
@@ -47,6 +51,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from snn_temporal_plugins.functional.arguments import require_floating
 from snn_temporal_plugins.functional.effect_table import (
@@ -58,16 +63,21 @@ from snn_temporal_plugins.functional.lif import require_time_constant, require_w
 from snn_temporal_plugins.kernels import (
     effect_gradient,
     effect_ratio,
+    require_binary,
     spike_train_window,
     survival,
     synaptic_effect,
     trace,
+    weighted_ratio,
 )
 
 Side = Literal["polynomial", "direct"]
 Solver = Literal["math", "original"]
 
-_SMALLEST_S = 1e-4  # with recurrent connections
+# tables of numbers alone, which torch.compile need not trace
+_side_factors = torch.compiler.assume_constant_result(side_factors)
+_AT_ONCE = 4  # samples whose (out, out) tables are held
+_SMALLEST = 1e-4  # of S with recurrent connections, and of 1 / F
 
 
 class SpikeTrainState(NamedTuple):
@@ -76,7 +86,7 @@ class SpikeTrainState(NamedTuple):
     Attributes:
         neurons: v, q, steps that it is still refractory, and spikes of the last step,
             each (batch, neurons), stacked.
-        last_input: Input spikes of the last step, (batch, ...); they arrive in the next.
+        last_input: Input spikes of the last step, (batch, ...); they arrive next.
     """
 
     neurons: Tensor
@@ -117,12 +127,14 @@ class _STRSBPFunction(torch.autograd.Function):
     def forward(x, weight, recurrent, last, neurons, law):
         dense = weight.dim() == 2
         if not dense:  # the synapses of all steps at once
+            if not torch.compiler.is_compiling():  # no graph holds a raise
+                require_binary(x)
+            steps = x.shape[:2]
             x, last = (
                 F.conv2d(part, weight, stride=law.stride, padding=law.padding)
                 for part in (x.flatten(0, 1), last)
             )
-            last = last.flatten(1)
-            x = x.view(-1, len(last), last.shape[1])
+            x, last = x.unflatten(0, steps).flatten(2), last.flatten(1)
         if law.lateral:
             recurrent = law.lateral * (torch.eye(len(weight)).to(weight) - 1)
         rows = weight if dense else weight.new_empty(0, 0)
@@ -150,15 +162,20 @@ class _STRSBPFunction(torch.autograd.Function):
         if law.lateral:
             for_weights = delta * _lateral_factor(spikes, law)
         if law.label is not None:
-            spikes = _forced(spikes, law)
+            spikes = _forced(spikes, law.label, law.desired_count)
         need_in = ctx.needs_input_grad[0]
         body = _conv_gradients if weight.dim() == 4 else _dense_gradients
         grad_in, grad_weight, grad_recurrent = body(
             x, spikes, weight, recurrent, delta, for_weights, law, need_in
         )
-        if need_in:
-            grad_in = grad_in.expand(len(x), *grad_in.shape)
-        return grad_in, grad_weight, grad_recurrent, None, None, None
+        grad_x = grad_in.expand(len(x), *grad_in.shape) if need_in else None
+        return grad_x, grad_weight, grad_recurrent, None, None, None
+
+
+def _counts(spikes: Tensor) -> Tensor:
+    """Spikes in the window: a matrix product, which is faster than a sum over time."""
+    one = spikes.new_ones(1, len(spikes))
+    return (one @ spikes.flatten(1)).view(spikes.shape[1:])
 
 
 def _side_sum(weighted_sum, count_in: Tensor, count: Tensor, law: _Law) -> Tensor:
@@ -188,9 +205,9 @@ class _Sum:
 
 def _dense_gradients(
     x, spikes, weight, recurrent, delta, for_weights, law, need_in
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     constants = law.tau_mem, law.tau_syn, law.refractory
-    count_in, count = x.sum(0), spikes.sum(0)
+    count_in, count = _counts(x), _counts(spikes)
     if not len(recurrent):
         side = _side_sum(_Sum(weight, law), count_in, count, law)
         s = 1 - torch.where(count > 0, side, 0) / law.v_th  # (5), (6)
@@ -199,78 +216,71 @@ def _dense_gradients(
             x, spikes, weight, error, passed, *constants, need_in
         )
         return grad_in, grad, None
-    # samples without an error need no effects and no solve
-    some = delta.ne(0).any(1).nonzero()[:, 0]
-    in_some, out_some, d = count_in[some], count[some], delta[some]
-    clamped = out_some.clamp(1, len(law.side.by_input) - 1)
-    side = _side_sum(_Sum(weight, law), in_some, clamped, law)
-    side = side + _side_sum(_Sum(recurrent, law), out_some, clamped, law)
-    s = 1 - side / law.v_th
-    s = torch.where(s.abs() < _SMALLEST_S, torch.where(s < 0, -1.0, 1.0) * 1e-4, s)
-    d = d / s
-    grad_in = torch.zeros_like(count_in)
-    grad_recurrent, scaled = torch.zeros_like(recurrent), recurrent / -law.v_th
-    error, passed = torch.zeros_like(delta), torch.zeros_like(delta)
-    error[some] = d
-    # sample by sample: (out, out) tables that stay in the cache
-    for k, b in enumerate(some.tolist()):
-        sample = spikes[:, b : b + 1]
-        effect = synaptic_effect(sample, sample, *constants)[0]
-        grad_recurrent.addcmul_(effect, d[k, :, None])
-        if need_in:  # (9)
-            system = effect_ratio(effect, count[b], count[b]) * scaled
-            diagonal = system.diagonal()
-            diagonal.copy_(diagonal + s[k] if law.self_connections else s[k])
-            if law.solver == "original":
-                into = synaptic_effect(x[:, b : b + 1], sample, *constants)[0]
-                phi = weight * effect_ratio(into, count_in[b], count[b])
+    clamped = count.clamp(1, len(law.side.by_input) - 1)
+    side = _side_sum(_Sum(weight, law), count_in, clamped, law)
+    side = side + _side_sum(_Sum(recurrent, law), count, clamped, law)
+    s = _away_from_zero(1 - side / law.v_th)
+    error, passed = delta / s, torch.zeros_like(delta)
+    original = law.solver == "original"
+    if need_in:  # (9)
+        grad_in, grad_recurrent = torch.zeros_like(count_in), 0
+        coupling = recurrent.mT.contiguous().mT / -law.v_th  # as the kernel reads it
+        some = delta.ne(0).any(1).nonzero()[:, 0]  # the others have no error
+        for b in some.split(_AT_ONCE):
+            system, grad = weighted_ratio(
+                spikes, spikes, coupling, error, b, *constants
+            )
+            grad_recurrent = grad_recurrent + grad
+            diagonal = system.diagonal(dim1=1, dim2=2)
+            diagonal.copy_(diagonal + s[b] if law.self_connections else s[b])
+            if original:
+                phi, _ = weighted_ratio(x, spikes, weight, passed, b, *constants)
                 grad_in[b] = _original_solve(system, phi, delta[b])
             else:
                 passed[b] = torch.linalg.solve(system.mT, delta[b])
-    grad_recurrent *= recurrent != 0
-    original = law.solver == "original"
+    else:
+        _, grad_recurrent = effect_gradient(
+            spikes, spikes, recurrent, error, passed, *constants, False
+        )
+    grad_recurrent = grad_recurrent * (recurrent != 0)
     through, grad = effect_gradient(
         x, spikes, weight, error, passed, *constants, need_in and not original
     )
-    return grad_in if original else through, grad, grad_recurrent
+    return grad_in if need_in and original else through, grad, grad_recurrent
 
 
 def _original_solve(system: Tensor, phi: Tensor, delta: Tensor) -> Tensor:
     """dE/do_j as the released program computes it, matrices read column by column."""
-    n, n_in = phi.shape
-    columns = phi.contiguous().view(n_in, n).mT
+    samples, n, n_in = phi.shape
+    columns = phi.contiguous().view(samples, n_in, n).mT
     solution = torch.linalg.solve(system.mT, columns)
-    return delta @ solution.mT.contiguous().view(n, n_in)
+    return (delta[:, None] @ solution.mT.contiguous().view(samples, n, n_in))[:, 0]
 
 
 def _conv_gradients(
     x, spikes, weight, recurrent, delta, for_weights, law, need_in
-) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    count_in, count = x.sum(0), spikes.sum(0)
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    count_in, count = _counts(x), _counts(spikes)
     clamped = count.clamp(max=len(law.side.by_input) - 1)
     side = _side_sum(_Sum(weight, law), count_in, clamped, law)
     s = 1 - torch.where(count > 0, side, 0) / law.v_th
     slide = {"stride": law.stride, "padding": law.padding}
-    size = [
-        (n + 2 * law.padding - weight.shape[2]) // law.stride + 1 for n in x.shape[3:]
-    ]
-    shape = (*delta.shape[:1], weight.shape[0], *size)
+    size = _slid(x.shape[3:], weight.shape[2:], law.stride, law.padding)
+    shape = len(delta), len(weight), *size
+    merged = x.shape[0] * len(delta), *shape[1:]
     kernel = survival(spikes, law.tau_mem, law.refractory) / law.tau_syn
     p = trace(x, law.tau_syn)
-    error = (kernel * (for_weights / s)).view(-1, *shape[1:])
-    grad = torch.nn.grad.conv2d_weight(
-        p.flatten(0, 1), list(weight.shape), error, **slide
-    )
+    error = (kernel * (for_weights / s)).view(merged)
+    grad = conv2d_weight(p.flatten(0, 1), list(weight.shape), error, **slide)
     if not need_in:
-        return None, grad, None
+        return x.new_empty(0), grad, None
     passed = delta / s
-    sample = list(x.shape[1:])
+    sample = x.shape[2:]
 
     def back(y: Tensor) -> Tensor:
-        merged = [len(y), *sample[1:]]
-        return torch.nn.grad.conv2d_input(merged, weight, y, **slide)
+        return conv2d_input([len(y), *sample], weight, y, **slide)
 
-    through = back((kernel * passed).view(-1, *shape[1:])).view_as(p)
+    through = back((kernel * passed).view(merged)).view_as(p)
     active = (through * p).sum(0) / count_in.clamp(min=1)
     active = active + 0.5 * back((passed * (count == 0)).view(shape))
     silent = 0.5 * back(passed.view(shape))
@@ -287,20 +297,25 @@ def _lateral_factor(spikes: Tensor, law: _Law) -> Tensor:
         fires = fires | F.one_hot(law.label, count.shape[1]).bool()
     gain = fires.to(effect) / law.v_th
     both = ratio * ratio.mT * gain[:, :, None] * gain[:, None, :]
-    both = both - torch.diag_embed(both.diagonal(dim1=1, dim2=2))
-    return 1 / (1 - law.lateral**2 * both.sum(1))
+    itself = torch.eye(count.shape[1], dtype=torch.bool, device=count.device)
+    total = both.masked_fill(itself, 0).sum(1)
+    return 1 / _away_from_zero(1 - law.lateral**2 * total)
 
 
-def _forced(spikes: Tensor, law: _Law) -> Tensor:
+def _away_from_zero(x: Tensor) -> Tensor:
+    """x, or +-1e-4 where it is smaller than that."""
+    return torch.where(x < 0, x.clamp(max=-_SMALLEST), x.clamp(min=_SMALLEST))
+
+
+def _forced(spikes: Tensor, label: Tensor, desired_count: int) -> Tensor:
     """The spikes, with a regular train where the label's neuron is silent."""
-    period = len(spikes) // law.desired_count
-    label = law.label[:, None]
-    silent = spikes.sum(0).gather(1, label)[:, 0] == 0
+    period = len(spikes) // desired_count
+    silent = spikes.sum(0).gather(1, label[:, None])[:, 0] == 0
     if period < 1 or not bool(silent.any()):
         return spikes
     spikes = spikes.clone()
     sample = silent.nonzero()[:, 0]
-    spikes[period::period, sample, law.label[sample]] = 1
+    spikes[period::period, sample, label[sample]] = 1
     return spikes
 
 
@@ -334,7 +349,7 @@ def st_rsbp(
         weight: Synaptic weights W, (out, in) or (out, channel, side, side).
         recurrent_weight: R, (out, out), R_ip from p to i; 0 means that there is no
             connection, and stays 0. None: a layer without. Dense layers only.
-        v_th: Threshold > 0.
+        v_th: Threshold > 1e-6.
         tau_mem: Membrane time constant >= 1, in steps.
         tau_syn: Synaptic time constant >= 1, in steps.
         refractory: Steps >= 0 after a spike in which the membrane is 0.
@@ -355,9 +370,10 @@ def st_rsbp(
         Output spikes, 0 or 1, (time, batch, out) or (time, batch, out, H', W').
 
     Raises:
-        TypeError: an argument is not a floating-point tensor, or dtypes differ.
-        ValueError: shapes do not fit, an input is neither 0 nor 1, or a setting is out
-            of range.
+        TypeError: an argument is not a floating-point tensor, dtypes differ, or labels
+            are not int64.
+        ValueError: shapes do not fit, an input is neither 0 nor 1, weights hold NaN or
+            inf, or a setting is out of range.
 
     Reference:
         Zhang and Li, NeurIPS 2019; equations (1)-(9) of this module.
@@ -435,7 +451,7 @@ def st_rsbp_window(
     require_window("spikes", spikes)
     require_time_constant("tau_mem", tau_mem)
     require_time_constant("tau_syn", tau_syn)
-    _check_settings(v_th, refractory, solver, desired_count, lateral)
+    _check_settings(v_th, refractory, solver, stride, padding, desired_count, lateral)
     size = _output_size(spikes, weight, recurrent_weight, stride, padding)
     if lateral and (recurrent_weight is not None or len(size) != 1):
         raise ValueError(
@@ -450,11 +466,14 @@ def st_rsbp_window(
     _check_state(state, spikes, neurons)
     if label is not None:
         _check_label(label, batch, size)
+    steps = len(spikes)
+    if torch.compiler.is_compiling():
+        steps = len(spikes.unbind())  # a graph for each number of steps, not for all
     if polynomials is not None:
-        factors = polynomial_factors(polynomials, len(spikes))
+        factors = polynomial_factors(polynomials, steps)
     else:  # two steps at least: in one nothing is learnt, and no table needed
-        steps = max(2, len(spikes))
-        factors = side_factors(tau_mem, tau_syn, steps, refractory, side)
+        steps = max(2, steps)
+        factors = _side_factors(tau_mem, tau_syn, steps, refractory, side)
     law = _Law(
         float(v_th),
         float(tau_mem),
@@ -506,10 +525,7 @@ def _output_size(spikes, weight, recurrent, stride, padding) -> tuple[int, ...]:
                 f"{weight.shape[1]} maps; expected (time, batch, {weight.shape[1]}, "
                 "height, width)."
             )
-        height, width = (
-            (n + 2 * padding - side) // stride + 1
-            for n, side in zip(spikes.shape[3:], weight.shape[2:], strict=True)
-        )
+        height, width = _slid(spikes.shape[3:], weight.shape[2:], stride, padding)
         if height < 1 or width < 1:
             raise ValueError(
                 f"input of {tuple(spikes.shape[3:])} with padding {padding} is smaller "
@@ -521,12 +537,24 @@ def _output_size(spikes, weight, recurrent, stride, padding) -> tuple[int, ...]:
             f"weight has shape {tuple(weight.shape)}; it must be (out, in), or (out, "
             "channel, side, side) for a convolution."
         )
+    if not weight.numel():
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}; every size must be at least 1."
+        )
     if recurrent is not None and tuple(recurrent.shape) != (*size, *size):
         raise ValueError(
             f"recurrent_weight has shape {tuple(recurrent.shape)}; it must be (out, "
             f"out) of a dense layer, here weight has shape {tuple(weight.shape)}."
         )
     return size
+
+
+def _slid(image, kernel, stride: int, padding: int) -> list[int]:
+    """Places of a kernel that slides over an image, down and across."""
+    return [
+        (n + 2 * padding - side) // stride + 1
+        for n, side in zip(image, kernel, strict=True)
+    ]
 
 
 def _check_state(state: Any, spikes: Tensor, neurons: int) -> None:
@@ -536,18 +564,21 @@ def _check_state(state: Any, spikes: Tensor, neurons: int) -> None:
             "window before has returned, or None to start at rest."
         )
     expected = (4, spikes.shape[1], neurons), tuple(spikes.shape[1:])
-    for name, part, shape in zip(
-        SpikeTrainState._fields, state, expected, strict=True
-    ):
-        if tuple(part.shape) != shape or part.dtype != spikes.dtype:
+    for name, part, shape in zip(SpikeTrainState._fields, state, expected, strict=True):
+        require_floating(f"state.{name}", part)
+        found = tuple(part.shape), part.dtype, part.device
+        if found != (shape, spikes.dtype, spikes.device):
             raise ValueError(
-                f"state.{name} is {part.dtype} of shape {tuple(part.shape)}; expected "
-                f"{spikes.dtype} of shape {shape}. Pass the state that the window "
-                "before has returned, or None to start at rest."
+                f"state.{name} is {part.dtype} of shape {tuple(part.shape)} on "
+                f"{part.device}; expected {spikes.dtype} of shape {shape} on "
+                f"{spikes.device}. Pass the state that the window before has returned, "
+                "or None to start at rest."
             )
 
 
 def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
+    if label.dtype != torch.int64:
+        raise TypeError(f"label is {label.dtype}; class indices are torch.int64.")
     if len(size) != 1 or tuple(label.shape) != (batch,):
         raise ValueError(
             f"label has shape {tuple(label.shape)}; an output layer is dense and takes "
@@ -560,12 +591,19 @@ def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
         )
 
 
-def _check_settings(v_th, refractory, solver, desired_count, lateral) -> None:
+def _check_settings(
+    v_th, refractory, solver, stride, padding, desired_count, lateral
+) -> None:
+    def whole(value: Any, least: int) -> bool:
+        return isinstance(value, int) and value >= least
+
     limits = (
-        ("v_th", v_th, 0 < v_th < math.inf, "positive and finite"),
-        ("refractory", refractory, refractory >= 0, "0 or more steps"),
+        ("v_th", v_th, 1e-6 < v_th < math.inf, "above 1e-6 and finite"),
+        ("refractory", refractory, whole(refractory, 0), "0 or more whole steps"),
         ("solver", solver, solver in ("math", "original"), "'math' or 'original'"),
-        ("desired_count", desired_count, desired_count >= 1, "1 or more"),
+        ("stride", stride, whole(stride, 1), "a whole number, 1 or more"),
+        ("padding", padding, whole(padding, 0), "a whole number, 0 or more"),
+        ("desired_count", desired_count, whole(desired_count, 1), "1 or more spikes"),
         ("lateral", lateral, 0 <= lateral < math.inf, "0 or more"),
     )
     for name, value, good, allowed in limits:

@@ -16,6 +16,7 @@ from snn_temporal_plugins.training.recording import (
     Recording,
     without_repeat,
 )
+from snn_temporal_plugins.training.spike_train import SpikeTrainClassifier
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +46,9 @@ class SpikeStatistics(Recording):
     ) -> None:
         """Set the counts to zero."""
         self.start(pl_module)
-        self._count: SpikeTimeCount | SpikeTrainCount = SpikeTrainCount()
+        self._count: SpikeTimeCount | SpikeTrainCount = SpikeTrainCount(
+            surrogate=isinstance(pl_module, SpikeTrainClassifier)
+        )
         if isinstance(pl_module, FirstSpikes):
             entered = self._hooks.enter_context(record_layer_inputs(pl_module))
             self._count = SpikeTimeCount(entered)

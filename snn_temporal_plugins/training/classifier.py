@@ -154,19 +154,26 @@ class Classifier(L.LightningModule, ABC):
                 continue
             self.log(f"{stage}_{name}", mean, prog_bar=name == "acc")
 
+    def learning_rate(self, module: nn.Module) -> float:
+        """Return the (highest) learning rate of a module's own parameters."""
+        return self.hparams["lr"]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and, unless `warmup` is None, a one-cycle schedule per step."""
-        lr, warmup = self.hparams["lr"], self.hparams["warmup"]
+        warmup = self.hparams["warmup"]
+        groups: dict[float, list[nn.Parameter]] = {}
+        for module in self.modules():
+            own = list(module.parameters(recurse=False))
+            groups.setdefault(self.learning_rate(module), []).extend(own)
         optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=lr,
+            [{"params": own, "lr": lr} for lr, own in groups.items() if own],
             weight_decay=self.hparams["weight_decay"],
             fused=self.device.type == "cpu",  # one pass over the weights, not eight
         )
         if warmup is None:
             return optimizer
         steps = planned_steps(self.trainer)
-        schedule = one_cycle(optimizer, lr=lr, warmup=warmup, steps=steps)
+        schedule = one_cycle(optimizer, warmup=warmup, steps=steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -208,6 +215,8 @@ def require_rule(rule: str, module: str) -> None:
         takes_it = "TemporalClassifier"
         if info.response == "step":
             found, takes_it = f"{found} on ticks", "TickClassifier"
+    elif info.takes == "spikes":
+        found, takes_it = "spike counts", "SpikeCountClassifier"
     if module != takes_it:
         raise ValueError(
             f"rule {rule!r} learns on {found}, and {module} does not; take {takes_it}"

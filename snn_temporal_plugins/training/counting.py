@@ -68,9 +68,14 @@ class SpikeTimeCount:
 
 
 class SpikeTrainCount:
-    """Counts spike trains: the firing rates, and where the surrogate is used."""
+    """Counts spike trains: the firing rates, and where the surrogate is used.
 
-    def __init__(self) -> None:
+    Args:
+        surrogate: Whether the rule has a surrogate, as TSSL-BP.
+    """
+
+    def __init__(self, surrogate: bool = True) -> None:
+        self._surrogate = surrogate
         self.steps = 0  # of all samples
         self.spikes: dict[str, Tensor] = {}  # how often each neuron fired
         self._low: dict[str, Tensor] = {}  # PSPs below the limit of the surrogate
@@ -81,8 +86,9 @@ class SpikeTrainCount:
         for name, train in _layers(trains):
             count = (train.spikes > 0).sum((0, 1))
             self.spikes[name] = self.spikes.get(name, 0) + count
-            low = (train.psp < 1 / (4 * train.tau_syn)).sum()
-            self._low[name] = self._low.get(name, 0) + low
+            if self._surrogate:
+                low = (train.psp < 1 / (4 * train.tau_syn)).sum()
+                self._low[name] = self._low.get(name, 0) + low
 
     def rates(self) -> dict[str, Tensor]:
         """Return the spikes per step of each neuron of this rank, by layer."""
@@ -97,7 +103,8 @@ class SpikeTrainCount:
             elements = steps * count.numel()
             means[f"rate/{name}"] = count.sum() / elements
             means[f"dead/{name}"] = _share_of_zeros(count)
-            means[f"surrogate/{name}"] = total(self._low[name]) / elements
+            if self._surrogate:
+                means[f"surrogate/{name}"] = total(self._low[name]) / elements
         if spikes:
             means["rate"] = _overall(spikes, steps)
         return means

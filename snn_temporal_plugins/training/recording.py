@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from snn_temporal_plugins.functional import psp_filter, train_to_times
 from snn_temporal_plugins.training.classifier import first
 from snn_temporal_plugins.training.module import TemporalClassifier
+from snn_temporal_plugins.training.spike_count import SpikeCountClassifier
 from snn_temporal_plugins.training.spike_train import SpikeTrainClassifier
 from snn_temporal_plugins.training.tick_classifier import TickClassifier
 
 T = TypeVar("T")
 Keep = Callable[[str, nn.Module, Any], None]
 FirstSpikes = TemporalClassifier | TickClassifier  # the modules on first spikes
+Trains = SpikeTrainClassifier | SpikeCountClassifier  # those on spike trains
 
 
 class SpikeTrains(NamedTuple):
@@ -104,7 +106,7 @@ def spike_times_of(classifier: FirstSpikes, passed: Any) -> Tensor:
 
 @contextmanager
 def record_spike_trains(
-    classifier: SpikeTrainClassifier,
+    classifier: Trains,
 ) -> Iterator[dict[str, SpikeTrains]]:
     """Keep the spike trains of the last forward pass while the context is open.
 
@@ -119,13 +121,14 @@ def record_spike_trains(
     Raises:
         TypeError: If the module works with spike times.
     """
-    _require("record_spike_trains", classifier, SpikeTrainClassifier)
+    _require("record_spike_trains", classifier, Trains)
     trains: dict[str, SpikeTrains] = {}
 
     def keep(name: str, layer: nn.Module, output: Any) -> None:
-        if name == "input" and classifier.hparams["num_steps"] is not None:
-            return  # images
         value = first(output).detach()
+        if name == "input" and isinstance(classifier, SpikeTrainClassifier):
+            if classifier.hparams["num_steps"] is not None:
+                return  # images
         tau_syn = _constant(layer, "tau_syn") or classifier.hparams["tau_syn"]
         # A layer in a host gives its spikes, one of the core their PSPs. Where a PSP is
         # 0 and 1 throughout, it equals the spikes: no neuron fired, or tau_syn is 1.
@@ -204,17 +207,18 @@ class Recording(Callback):
         """Begin to keep the spikes of each forward pass in `seen`.
 
         Spike times of a `TemporalClassifier` or `TickClassifier`, spike trains of a
-        `SpikeTrainClassifier`.
+        `SpikeTrainClassifier` or `SpikeCountClassifier`.
         """
         recording: AbstractContextManager[dict[str, Any]]
         if isinstance(classifier, FirstSpikes):
             recording = record_spike_times(classifier)
-        elif isinstance(classifier, SpikeTrainClassifier):
+        elif isinstance(classifier, Trains):
             recording = record_spike_trains(classifier)
         else:
             raise TypeError(
-                f"{type(self).__name__} works with TemporalClassifier, TickClassifier "
-                f"and SpikeTrainClassifier, got {type(classifier).__name__}"
+                f"{type(self).__name__} works with TemporalClassifier, TickClassifier, "
+                "SpikeTrainClassifier and SpikeCountClassifier, got "
+                f"{type(classifier).__name__}"
             )
         self.stop()
         self.seen = self._hooks.enter_context(recording)

@@ -27,14 +27,11 @@ def planned_steps(trainer: Trainer) -> int:
     return int(steps)
 
 
-def one_cycle(
-    optimizer: Optimizer, *, lr: float, warmup: float, steps: int
-) -> OneCycleLR:
-    """Return a schedule that rises to `lr` and falls to almost nothing.
+def one_cycle(optimizer: Optimizer, *, warmup: float, steps: int) -> OneCycleLR:
+    """Return a schedule that rises to the optimizer's rates, and falls to 0.
 
     Args:
-        optimizer: Whose learning rate it sets.
-        lr: The highest learning rate.
+        optimizer: Whose learning rates it sets; those of now are the highest ones.
         warmup: Share of the steps in which the learning rate rises.
         steps: Number of steps of the whole run.
 
@@ -43,7 +40,8 @@ def one_cycle(
     """
     if warmup * steps == 1:  # a rise of a single step divides 0 by 0 in torch
         warmup *= 2
-    return OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=warmup)
+    highest = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, max_lr=highest, total_steps=steps, pct_start=warmup)
 
 
 def refuse_other_plan(schedule: object, steps: int) -> None:

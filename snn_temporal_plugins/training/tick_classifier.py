@@ -17,7 +17,7 @@ from snn_temporal_plugins.functional import (
     mean_target,
     squared_time_loss,
 )
-from snn_temporal_plugins.neurons import build_network
+from snn_temporal_plugins.neurons import IFConv2d, build_network
 from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
@@ -76,6 +76,8 @@ class TickClassifier(Classifier):
         jitter: Standard deviation by which input spikes are moved in training, as a
             share of the T ticks. Those moved behind the last tick are lost.
         lr: Highest learning rate of the one-cycle schedule.
+        conv_lr_scale: Factor of the learning rate of convolutions, whose few weights
+            are larger.
         weight_decay: Weight decay of AdamW.
         warmup: Share of the steps in which the learning rate rises.
 
@@ -99,6 +101,7 @@ class TickClassifier(Classifier):
         x_min: float = 0.0,
         jitter: float = 0.0,
         lr: float = 1e-3,
+        conv_lr_scale: float = 1.0,
         weight_decay: float = 0.0,
         warmup: float = 0.1,
     ) -> None:
@@ -156,6 +159,11 @@ class TickClassifier(Classifier):
             tick = torch.where(tick < num_ticks, tick.clamp(min=0), math.inf)
         return tick
 
+    def learning_rate(self, module: nn.Module) -> float:
+        """Return lr, times `conv_lr_scale` for convolutions."""
+        scale = self.hparams["conv_lr_scale"] if isinstance(module, IFConv2d) else 1.0
+        return self.hparams["lr"] * scale
+
     def loss(self, output: TickOutput, label: Tensor) -> Tensor:
         """Return the loss of the output times' distance from their targets.
 
@@ -208,6 +216,7 @@ def _check(hparams: Any) -> None:
         "x_min": (hparams["x_min"] < 1, "below 1"),
         "jitter": (0 <= hparams["jitter"] < math.inf, "0 or more"),
         "lr": (0 < hparams["lr"] < math.inf, "above 0"),
+        "conv_lr_scale": (0 < hparams["conv_lr_scale"] < math.inf, "above 0"),
         "warmup": (0 <= hparams["warmup"] < 1, "0 or more and below 1"),
         "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
     }

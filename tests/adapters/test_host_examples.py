@@ -1,4 +1,4 @@
-"""The hosts' examples on digits with LIF and IF layers, shortened to one epoch."""
+"""The hosts' examples on digits but those of ReL-PSP, shortened to one epoch."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.parametrize("host", ["snntorch", "norse"])
-@pytest.mark.parametrize(("neuron", "more_than"), [("lif", 50), ("if", 30)])
+@pytest.mark.parametrize(
+    ("neuron", "more_than"), [("lif", 50), ("if", 30), ("recurrent", 50)]
+)
 def test_example_runs(host, neuron, more_than, capsys):
     pytest.importorskip("sklearn")
     program = (EXAMPLES / f"{host}_{neuron}_digits.py").read_text(encoding="utf-8")

@@ -23,9 +23,13 @@ HOSTS = [
     (
         tsnn,
         [snn, utils, export_nir, snn.surrogate],
-        ["ReLPSP", "IF", "IFConv2d", "LIFLinear"],
+        ["ReLPSP", "IF", "IFConv2d", "RecurrentLIF", "LIFLinear"],
     ),
-    (tnorse, [nt, *NORSE], ["ReLPSP", "IF", "IFState", "LIFLinear", "PSPFilter"]),
+    (
+        tnorse,
+        [nt, *NORSE],
+        ["ReLPSP", "IF", "IFState", "LIFLinear", "SpikeTrainState", "PSPFilter"],
+    ),
 ]
 
 

@@ -20,6 +20,7 @@ from snn_temporal_plugins.export.train_readers import output_spikes
 from snn_temporal_plugins.functional import psp_filter, summed_psp_class
 from snn_temporal_plugins.kernels import lif_window
 from snn_temporal_plugins.neurons import LIFLinear, PSPDropout, PSPFilter
+from tests.export.euler import euler
 from tests.export.lif_networks import LIF, NETWORKS, SHAPES, draw, lively, seeded, tssl
 
 nir = pytest.importorskip("nir")
@@ -45,46 +46,6 @@ def test_every_layer_is_exact(name, tmp_path):
     for end, layer in enumerate(network, start=1):
         if isinstance(layer, LIF):
             assert_exact(network[:end], x, tmp_path / "net.nir", shape)
-
-
-def euler(graph, train):
-    """The equations of NIR's documentation, one forward Euler step per bin.
-
-    A spike is a box: S is 1 for the length of a step.
-    """
-    dt = graph.metadata["dt"]
-    state = {}
-    steps = []
-    for signal in train:
-        for name, node in graph.nodes.items():
-            i, v = state.get(name, (0.0, 0.0))
-            if isinstance(node, nir.Linear):
-                signal = signal @ node.weight.astype(float).T
-            elif isinstance(node, nir.Conv2d):
-                signal = nn.functional.conv2d(
-                    torch.as_tensor(signal),
-                    torch.as_tensor(node.weight).double(),
-                    stride=tuple(int(n) for n in node.stride),
-                    padding=tuple(int(n) for n in node.padding),
-                ).numpy()
-            elif isinstance(node, nir.SumPool2d):
-                side = tuple(node.kernel_size)
-                mean = nn.functional.avg_pool2d(torch.as_tensor(signal), side)
-                signal = mean.numpy() * np.prod(side)
-            elif isinstance(node, nir.Flatten):
-                signal = signal.reshape(len(signal), -1)
-            elif isinstance(node, nir.CubaLIF | nir.LIF):
-                tau = node.tau if isinstance(node, nir.LIF) else node.tau_mem
-                if isinstance(node, nir.LIF):
-                    i = signal
-                else:
-                    i = i + dt / node.tau_syn * (-i + node.w_in * signal)
-                v = v + dt / tau * (node.v_leak - v + node.r * i)
-                fires = v > node.v_threshold
-                state[name] = i, np.where(fires, node.v_reset, v)
-                signal = fires.astype(float)
-        steps.append(signal)
-    return np.stack(steps)
 
 
 @every_network

@@ -21,3 +21,11 @@ def silence(values, t_max, dtype=torch.float32):
     """A nested list of times in which t_max means "never spiked"; silent = inf here."""
     time = torch.tensor(values, dtype=dtype)
     return time.masked_fill(time >= t_max, math.inf)
+
+
+def trains(times, steps):
+    """A list of spike times per neuron as spikes (time, 1, neuron)."""
+    spikes = torch.zeros(steps, 1, len(times), dtype=torch.float64)
+    for neuron, at in enumerate(times):
+        spikes[at, 0, neuron] = 1
+    return spikes

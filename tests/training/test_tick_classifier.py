@@ -226,3 +226,20 @@ def test_bad_settings_are_named(settings, message):
 def test_an_output_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 3, 1\), expected \(2, classes\)"):
         make(Fixed(torch.zeros(2, 3, 1)))(torch.rand(2, 5))
+
+
+def test_convolutions_may_learn_at_another_rate(corners, make_trainer):
+    model = make("4x4-2C3-4", conv_lr_scale=5.0, lr=0.01)
+    trainer = make_trainer(limit_val_batches=0)
+    trainer.fit(model, corners(flat=False))
+    highest = {
+        id(parameter): group["max_lr"]
+        for group in trainer.optimizers[0].param_groups
+        for parameter in group["params"]
+    }
+    conv, dense = (m for m in model.network if hasattr(m, "weight"))
+    assert isinstance(conv, IFConv2d) and isinstance(dense, IFLinear)
+    assert highest[id(conv.weight)] == pytest.approx(0.05)
+    assert highest[id(dense.weight)] == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="conv_lr_scale is 0"):
+        make(conv_lr_scale=0)
