@@ -247,8 +247,8 @@ def spike_counts() -> list[str]:
         "",
         "snnTorch is the same shape in a stock loop over time. Dense: matrix products "
         f"over all steps. From T = {ends[0]} to {ends[1]} a step takes "
-        f"{growth['ms_fixed']:.0f} ms and {growth['ms_per_tick']:.2f} ms more per tick, "
-        f"at most {floats:.1f} numbers of memory per neuron, tick and sample. "
+        f"{growth['ms_fixed']:.0f} ms and {growth['ms_per_tick']:.2f} ms more per "
+        f"tick, at most {floats:.1f} numbers of memory per neuron, tick and sample. "
         "Command: `python benchmarks/st_rsbp_step.py`.",
     ]
     return lines
