@@ -141,7 +141,7 @@ class Other(L.LightningModule):
 
 def test_other_modules_are_refused(corners, make_trainer):
     trainer = make_trainer(callbacks=[SpikeStatistics()])
-    with pytest.raises(TypeError, match="and SpikeTrainClassifier, got Other"):
+    with pytest.raises(TypeError, match="and SpikeCountClassifier, got Other"):
         trainer.test(Other(), datamodule=corners(), verbose=False)
 
 
