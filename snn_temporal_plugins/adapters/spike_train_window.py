@@ -14,11 +14,7 @@ from torch import Tensor, nn
 from snn_temporal_plugins import neurons
 from snn_temporal_plugins.adapters.lif_window import require_fit
 from snn_temporal_plugins.functional.lif import require_window
-from snn_temporal_plugins.rules import (
-    SpikeTrainState,
-    SpikeTrainWindow,
-    st_rsbp_window,
-)
+from snn_temporal_plugins.rules import SpikeTrainState, SpikeTrainWindow
 
 
 class SpikeTrainWindowLayer(nn.Module):
@@ -66,11 +62,8 @@ class SpikeTrainWindowLayer(nn.Module):
             )
         require_window("the input", x)
         require_fit(state and state.last_input, x[0])
-        if label is None:
-            return self.core.window(x, state)
-        return st_rsbp_window(
-            x, self.core.weight, None, state, label=label, **self.core.settings
-        )
+        told = {} if label is None else {"label": label}  # output layers alone take it
+        return self.core.window(x, state, **told)
 
     @torch.no_grad()
     def run_step(

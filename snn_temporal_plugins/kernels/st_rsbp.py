@@ -220,7 +220,7 @@ def _window(
     real = spikes.dtype.type
     zero, one = real(0), real(1)
     keep_mem, keep_syn = one - one / tau_mem, one - one / tau_syn
-    threshold = v_th - real(1e-6)
+    threshold = v_th - real(TOLERANCE)
     binary = True
     dense, recurrent = rows.shape[0] > 0, own_rows.shape[0] > 0
     inputs = x.shape[2]

@@ -169,6 +169,26 @@ class SpikeTrainLinear(_SpikeTrainLayer):
     def _smallest_input(self) -> tuple[int, ...]:
         return (self.in_features,)
 
+    def window(
+        self,
+        spikes: Tensor,
+        state: SpikeTrainState | None = None,
+        label: Tensor | None = None,
+    ) -> SpikeTrainWindow:
+        """Spikes, activity and state at the end of a window of a stream.
+
+        Args:
+            spikes: Input spikes, (time, batch, in).
+            state: Where the window before has ended; None = at rest.
+            label: Output layer in training: class indices, (batch,).
+
+        Returns:
+            The window.
+        """
+        return st_rsbp_window(
+            spikes, self.weight, None, state, label=label, **self.settings
+        )
+
     def forward(self, spikes: Tensor, label: Tensor | None = None) -> Tensor:
         """Input spikes to output spikes, both (time, batch, ...), 0 or 1.
 
@@ -176,7 +196,7 @@ class SpikeTrainLinear(_SpikeTrainLayer):
             spikes: Input spikes, (time, batch, in).
             label: Output layer in training: class indices, (batch,).
         """
-        return st_rsbp_window(spikes, self.weight, label=label, **self.settings).spikes
+        return self.window(spikes, label=label).spikes
 
     def extra_repr(self) -> str:
         """Sizes and constants, for print(network)."""

@@ -178,29 +178,23 @@ def _counts(spikes: Tensor) -> Tensor:
     return (one @ spikes.flatten(1)).view(spikes.shape[1:])
 
 
-def _side_sum(weighted_sum, count_in: Tensor, count: Tensor, law: _Law) -> Tensor:
-    """sum_j W_ij beta(o_j, o_i); `weighted_sum` maps (batch, ...) by W."""
-    by_input, by_output = (table.to(weighted_sum.dtype) for table in law.side)
+def _side_sum(weight: Tensor, count_in: Tensor, count: Tensor, law: _Law) -> Tensor:
+    """sum_j W_ij beta(o_j, o_i), (batch, out)."""
+    by_input, by_output = (table.to(weight) for table in law.side)
     total = torch.zeros_like(count)
     row = count_in.long().clamp(max=len(by_input) - 1)
     column = count.long().clamp(max=len(by_output) - 1)
     for k in range(by_input.shape[1]):
-        factor = by_output[:, k].to(count.device)[column]
-        total = total + factor * weighted_sum(by_input[:, k].to(count.device)[row])
+        weighted = _weighted_sum(by_input[:, k][row], weight, law)
+        total = total + by_output[:, k][column] * weighted
     return total
 
 
-class _Sum:
-    """The weighted sums of a layer, as a map of (batch, in, ...) to (batch, out)."""
-
-    def __init__(self, weight: Tensor, law: _Law) -> None:
-        self.weight, self.law, self.dtype = weight, law, weight.dtype
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 2:
-            return F.linear(x, self.weight)
-        stride, padding = self.law.stride, self.law.padding
-        return F.conv2d(x, self.weight, stride=stride, padding=padding).flatten(1)
+def _weighted_sum(x: Tensor, weight: Tensor, law: _Law) -> Tensor:
+    """What the synapses make of (batch, in, ...): (batch, out)."""
+    if weight.dim() == 2:
+        return F.linear(x, weight)
+    return F.conv2d(x, weight, stride=law.stride, padding=law.padding).flatten(1)
 
 
 def _dense_gradients(
@@ -209,7 +203,7 @@ def _dense_gradients(
     constants = law.tau_mem, law.tau_syn, law.refractory
     count_in, count = _counts(x), _counts(spikes)
     if not len(recurrent):
-        side = _side_sum(_Sum(weight, law), count_in, count, law)
+        side = _side_sum(weight, count_in, count, law)
         s = 1 - torch.where(count > 0, side, 0) / law.v_th  # (5), (6)
         passed, error = delta / s, for_weights / s
         grad_in, grad = effect_gradient(
@@ -217,8 +211,8 @@ def _dense_gradients(
         )
         return grad_in, grad, None
     clamped = count.clamp(1, len(law.side.by_input) - 1)
-    side = _side_sum(_Sum(weight, law), count_in, clamped, law)
-    side = side + _side_sum(_Sum(recurrent, law), count, clamped, law)
+    side = _side_sum(weight, count_in, clamped, law)
+    side = side + _side_sum(recurrent, count, clamped, law)
     s = _away_from_zero(1 - side / law.v_th)
     error, passed = delta / s, torch.zeros_like(delta)
     original = law.solver == "original"
@@ -262,7 +256,7 @@ def _conv_gradients(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     count_in, count = _counts(x), _counts(spikes)
     clamped = count.clamp(max=len(law.side.by_input) - 1)
-    side = _side_sum(_Sum(weight, law), count_in, clamped, law)
+    side = _side_sum(weight, count_in, clamped, law)
     s = 1 - torch.where(count > 0, side, 0) / law.v_th
     slide = {"stride": law.stride, "padding": law.padding}
     size = _slid(x.shape[3:], weight.shape[2:], law.stride, law.padding)
@@ -289,7 +283,7 @@ def _conv_gradients(
 
 def _lateral_factor(spikes: Tensor, law: _Law) -> Tensor:
     """F of the module docstring, (batch, out)."""
-    count = spikes.sum(0)
+    count = _counts(spikes)
     effect = synaptic_effect(spikes, spikes, law.tau_mem, law.tau_syn, law.refractory)
     ratio = effect_ratio(effect, count, count)
     fires = count > 0

@@ -5,13 +5,13 @@ Not from the Python version: its files are pickles, and unpickling runs what the
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from snn_temporal_plugins.training.data import HoldOutData, Split, Splits
+from snn_temporal_plugins.training.local_files import named_path
 
 _VARIABLE = "SNN_TEMPORAL_CIFAR10"
 _FOLDER = "cifar-10-batches-bin"
@@ -84,10 +84,7 @@ def find_folder(root: str | None) -> Path:
     Raises:
         FileNotFoundError: If a file is missing; says what to get and where to put it.
     """
-    named = root or os.environ.get(_VARIABLE)
-    if not named:
-        raise FileNotFoundError(f"CIFAR-10: no folder is named. {_CURE}")
-    place = Path(named).expanduser()
+    place = named_path("CIFAR-10", root, _VARIABLE, _CURE)
     missing = {
         folder: [name for name in (*_TRAIN, _TEST) if not (folder / name).is_file()]
         for folder in (place, place / _FOLDER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, cast
 
@@ -221,6 +222,28 @@ def require_rule(rule: str, module: str) -> None:
         raise ValueError(
             f"rule {rule!r} learns on {found}, and {module} does not; take {takes_it}"
         )
+
+
+def optimiser_limits(
+    hparams: Any, *, constant_rate: bool
+) -> dict[str, tuple[bool, str]]:
+    """Return the limits, for `require_limits`, of what every module has.
+
+    Args:
+        hparams: The hyper-parameters.
+        constant_rate: Whether `warmup` may be None.
+    """
+    warmup, allowed = hparams["warmup"], "0 or more and below 1"
+    if constant_rate:
+        allowed += ", or null for a constant rate"
+        good = warmup is None or 0 <= warmup < 1
+    else:
+        good = 0 <= warmup < 1
+    return {
+        "lr": (0 < hparams["lr"] < math.inf, "above 0"),
+        "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
+        "warmup": (good, allowed),
+    }
 
 
 def require_limits(hparams: Any, limits: dict[str, tuple[bool, str]]) -> None:

@@ -7,16 +7,21 @@ test set. No image library is needed.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from tqdm import tqdm
 
 from snn_temporal_plugins.training.batches import TensorBatches, mixed_seed
+
+T = TypeVar("T")
 
 
 class Split(NamedTuple):
@@ -38,6 +43,34 @@ class Splits(NamedTuple):
     train: Split
     validation: Split
     test: Split
+
+
+def read_packed(
+    items: Sequence[T],
+    read: Callable[[T], np.ndarray],
+    shape: Sequence[int],
+    what: str,
+    unit: str = "file",
+) -> Tensor:
+    """Read samples of 0 and 1 one by one, and keep them as bits.
+
+    Args:
+        items: What the samples are read from.
+        read: Gives the sample of an item, 0 and 1, of the given shape.
+        shape: Shape of a sample.
+        what: Title of the progress bar.
+        unit: What it calls an item.
+
+    Returns:
+        Packed samples, uint8 `(samples, bytes)`.
+    """
+    size = math.ceil(math.prod(shape) / 8)
+    packed = np.empty((len(items), size), dtype=np.uint8)
+    # The bar comes only where there is someone to see it, and much to read.
+    bar = tqdm(items, what, unit=unit, delay=2, disable=None)
+    for row, item in zip(packed, bar, strict=True):
+        row[:] = np.packbits(read(item))
+    return torch.from_numpy(packed)
 
 
 class TensorData(L.LightningDataModule, ABC):

@@ -6,6 +6,24 @@ import os
 from pathlib import Path
 
 
+def named_path(name: str, root: str | None, variable: str, cure: str) -> Path:
+    """Return what was named, whether or not something is there.
+
+    Args:
+        name: Name of the data set, for messages.
+        root: The file or folder; if None, the one that the environment variable names.
+        variable: Name of the environment variable.
+        cure: What to get and where to put it, for messages.
+
+    Raises:
+        FileNotFoundError: If none is named.
+    """
+    named = root or os.environ.get(variable)
+    if not named:
+        raise FileNotFoundError(f"{name}: no folder is named. {cure}")
+    return Path(named).expanduser()
+
+
 def local_path(name: str, root: str | None, variable: str, cure: str) -> Path:
     """Return the file or folder of a data set.
 
@@ -21,10 +39,7 @@ def local_path(name: str, root: str | None, variable: str, cure: str) -> Path:
     Raises:
         FileNotFoundError: If none is named, or nothing is there.
     """
-    named = root or os.environ.get(variable)
-    if not named:
-        raise FileNotFoundError(f"{name}: no folder is named. {cure}")
-    place = Path(named).expanduser()
+    place = named_path(name, root, variable, cure)
     if not place.exists():
         raise FileNotFoundError(f"{name} is not in {place}: nothing is there. {cure}")
     return place

@@ -22,6 +22,7 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    optimiser_limits,
     require_limits,
     require_rule,
 )
@@ -195,9 +196,7 @@ def _check(hparams: Any, own_module: bool) -> None:
     limits = {
         "alpha": (0 < hparams["alpha"] < math.inf, "above 0"),
         "t_max": (0 < hparams["t_max"] < math.inf, "above 0 and finite"),
-        "lr": (0 < hparams["lr"] < math.inf, "above 0"),
-        "warmup": (0 <= hparams["warmup"] < 1, "0 or more and below 1"),
-        "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
+        **optimiser_limits(hparams, constant_rate=False),
         "silent_label": (hparams["silent_label"] >= 0, "0 or more"),
         "dead_neuron": (hparams["dead_neuron"] >= 0, "0 or more"),
     }

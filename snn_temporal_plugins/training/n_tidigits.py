@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from snn_temporal_plugins.training.data import HoldOutData, Split, Splits
+from snn_temporal_plugins.training.data import HoldOutData, Split, Splits, read_packed
 from snn_temporal_plugins.training.local_files import local_path
 
 _FILE = "n-tidigits.hdf5"
@@ -92,15 +91,15 @@ class NTIDIGITS(HoldOutData):
 
     def _read(self, file: Any, part: str) -> Split:
         names = _single_digits(file, part)
-        size = math.ceil(math.prod(self.sample_shape) / 8)
-        packed = np.empty((len(names), size), dtype=np.uint8)
-        what = f"reading N-TIDIGITS18, {part}"
-        bar = tqdm(names, what, unit="sample", delay=2, disable=None)
-        for row, name in zip(packed, bar, strict=True):
+
+        def spikes(name: str) -> np.ndarray:
             events = _events(file, part, name)
-            row[:] = np.packbits(bin_spikes(*events, self.num_steps, self.step_ms))
+            return bin_spikes(*events, self.num_steps, self.step_ms)
+
+        what = f"reading N-TIDIGITS18, {part}"
+        x = read_packed(names, spikes, self.sample_shape, what, unit="sample")
         label = [_WORDS.index(name[-1].replace("z", "0")) for name in names]
-        return Split(torch.from_numpy(packed), torch.tensor(label))
+        return Split(x, torch.tensor(label))
 
 
 def bin_spikes(

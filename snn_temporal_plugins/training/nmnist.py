@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from snn_temporal_plugins.training.data import HoldOutData, Split, Splits
+from snn_temporal_plugins.training.data import HoldOutData, Split, Splits, read_packed
 from snn_temporal_plugins.training.events import (
     SIDE,
     bin_events,
@@ -20,6 +17,7 @@ from snn_temporal_plugins.training.events import (
     read_events,
     stabilise,
 )
+from snn_temporal_plugins.training.local_files import named_path
 
 _VARIABLE = "SNN_TEMPORAL_NMNIST"
 _CURE = (
@@ -114,14 +112,9 @@ class NMNIST(HoldOutData):
         return bin_events(events, self.num_steps, self.bin_us)
 
     def _read(self, recordings: list[Recording]) -> Split:
-        size = math.ceil(math.prod(self.sample_shape) / 8)
-        packed = np.empty((len(recordings), size), dtype=np.uint8)
-        # The bar comes only where there is someone to see it, and much to read.
-        bar = tqdm(recordings, "reading N-MNIST", unit="file", delay=2, disable=None)
-        for row, recording in zip(packed, bar, strict=True):
-            row[:] = np.packbits(self.frames(recording.path))
-        label = torch.tensor([recording.label for recording in recordings])
-        return Split(torch.from_numpy(packed), label)
+        paths = [recording.path for recording in recordings]
+        x = read_packed(paths, self.frames, self.sample_shape, "reading N-MNIST")
+        return Split(x, torch.tensor([recording.label for recording in recordings]))
 
 
 def find_recordings(root: str | None) -> tuple[list[Recording], list[Recording]]:
@@ -139,10 +132,7 @@ def find_recordings(root: str | None) -> tuple[list[Recording], list[Recording]]
             it.
         ValueError: If a list of labels cannot be read.
     """
-    named = root or os.environ.get(_VARIABLE)
-    if not named:
-        raise FileNotFoundError(f"N-MNIST: no folder is named. {_CURE}")
-    place = Path(named).expanduser()
+    place = named_path("N-MNIST", root, _VARIABLE, _CURE)
     for folder in (place, place / "NMNIST", place / "NMNISTsmall"):
         standard, small = ("Train", "Test"), ("train1K.txt", "test100.txt")
         if any((folder / part).is_dir() for part in standard):

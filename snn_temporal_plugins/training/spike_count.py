@@ -27,6 +27,7 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    optimiser_limits,
     require_limits,
     require_rule,
 )
@@ -242,7 +243,7 @@ def _weights(network: nn.Module) -> list[list[Tensor]]:
 
 
 def _check(hparams: Any) -> None:
-    steps, warmup = hparams["num_steps"], hparams["warmup"]
+    steps = hparams["num_steps"]
     require_limits(
         hparams,
         {
@@ -256,11 +257,6 @@ def _check(hparams: Any) -> None:
                 0 <= hparams["weight_penalty"] < math.inf,
                 "0 or more",
             ),
-            "lr": (0 < hparams["lr"] < math.inf, "above 0"),
-            "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
-            "warmup": (
-                warmup is None or 0 <= warmup < 1,
-                "0 or more and below 1, or null for a constant rate",
-            ),
+            **optimiser_limits(hparams, constant_rate=True),
         },
     )

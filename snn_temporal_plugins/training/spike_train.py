@@ -23,6 +23,7 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    optimiser_limits,
     require_limits,
     require_rule,
 )
@@ -246,16 +247,11 @@ def _check(hparams: Any, own_module: bool) -> None:
         value = hparams[name]
         return value is None or 0 < value < math.inf, "above 0, or null for none"
 
-    warmup, output = hparams["warmup"], hparams["output"]
+    output = hparams["output"]
     require_limits(
         hparams,
         {
-            "lr": (0 < hparams["lr"] < math.inf, "above 0"),
-            "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
-            "warmup": (
-                warmup is None or 0 <= warmup < 1,
-                "0 or more and below 1, or null for a constant rate",
-            ),
+            **optimiser_limits(hparams, constant_rate=True),
             "max_norm": above_0("max_norm"),
             "max_weight": above_0("max_weight"),
             "loss": (

@@ -9,10 +9,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from snn_temporal_plugins.training.audio import bsa, level_crossing, mel_levels
-from snn_temporal_plugins.training.data import HoldOutData, Split, Splits
+from snn_temporal_plugins.training.data import HoldOutData, Split, Splits, read_packed
 from snn_temporal_plugins.training.local_files import local_path
 from snn_temporal_plugins.training.sound_files import read_sound
 
@@ -118,12 +117,7 @@ class SpokenWords(HoldOutData):
         return np.pad(coded, ((0, self.num_steps - len(coded)), (0, 0)))
 
     def _read(self, utterances: list[Utterance]) -> Split:
-        size = math.ceil(math.prod(self.sample_shape) / 8)
-        packed = np.empty((len(utterances), size), dtype=np.uint8)
-        # The bar comes only where there is someone to see it, and much to read.
+        paths = [utterance.path for utterance in utterances]
         what = f"reading {self.name}"
-        bar = tqdm(utterances, what, unit="file", delay=2, disable=None)
-        for row, utterance in zip(packed, bar, strict=True):
-            row[:] = np.packbits(self.spikes(utterance.path))
-        label = torch.tensor([utterance.label for utterance in utterances])
-        return Split(torch.from_numpy(packed), label)
+        x = read_packed(paths, self.spikes, self.sample_shape, what)
+        return Split(x, torch.tensor([utterance.label for utterance in utterances]))

@@ -22,6 +22,7 @@ from snn_temporal_plugins.training.classifier import (
     Answer,
     Classifier,
     first,
+    optimiser_limits,
     require_limits,
     require_rule,
 )
@@ -215,9 +216,7 @@ def _check(hparams: Any) -> None:
         "saturation": (saturation is None or 0 < saturation < math.inf, "above 0"),
         "x_min": (hparams["x_min"] < 1, "below 1"),
         "jitter": (0 <= hparams["jitter"] < math.inf, "0 or more"),
-        "lr": (0 < hparams["lr"] < math.inf, "above 0"),
+        **optimiser_limits(hparams, constant_rate=False),
         "conv_lr_scale": (0 < hparams["conv_lr_scale"] < math.inf, "above 0"),
-        "warmup": (0 <= hparams["warmup"] < 1, "0 or more and below 1"),
-        "weight_decay": (hparams["weight_decay"] >= 0, "0 or more"),
     }
     require_limits(hparams, limits)
