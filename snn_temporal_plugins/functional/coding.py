@@ -7,6 +7,7 @@ one tick and gives it to the next, so both directions use dt/ds = -1 in the back
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -103,7 +104,8 @@ def rate_encode(
         intensity: x in [0, 1], (batch, ...), floating point.
         num_steps: Number of steps T >= 1.
         max_rate: Spikes per step at full intensity, in (0, 1].
-        generator: Source of the random numbers; None = torch's own.
+        generator: Source of the random numbers; None = torch's own. Processors and
+            accelerators draw different trains.
 
     Returns:
         Spikes, 0 or 1, (time, batch, ...), in the dtype of the input.
@@ -128,8 +130,17 @@ def rate_encode(
             f"intensity holds {intensity[~inside][0].item()}; allowed are 0 to 1. "
             "Scale images, for example by 1/255."
         )
-    rate = (max_rate * intensity).expand(num_steps, *intensity.shape)
-    spikes = torch.bernoulli(rate, generator=generator)
+    rate = max_rate * intensity.detach()
+    if rate.device.type == "cpu" and rate.dtype in (torch.float32, torch.float64):
+        # half the time of torch's own draws; one of those is the seed
+        seed = int(torch.randint(2**62, (), generator=generator))
+        random = np.random.Generator(np.random.SFC64(seed))
+        draw = random.random((num_steps, *rate.shape), rate.numpy().dtype)
+        np.less(draw, rate.numpy(), out=draw, casting="unsafe")
+        spikes = torch.from_numpy(draw)
+    else:
+        rate = rate.expand(num_steps, *rate.shape)
+        spikes = torch.bernoulli(rate, generator=generator)
     spikes[0] = 0
     return spikes
 
