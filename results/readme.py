@@ -24,7 +24,11 @@ TSSL_BP = {
     "nmnist_tssl_bp": ("N-MNIST-small 1000/100, 12C5-P2-64C5-P2-10, T = 30", "–"),
 }
 
-ST_RSBP = {"japanese_vowels_st_rsbp": "Japanese vowels 24-R100-9, T = 290"}
+ST_RSBP = {
+    "fashion_mnist_st_rsbp": "Fashion-MNIST 784-400-R400-10, T = 400",
+    "spoken_digits_st_rsbp": "Spoken digits 128-R200-10, T = 250",
+    "japanese_vowels_st_rsbp": "Japanese vowels 24-R100-9, T = 290",
+}
 
 
 def read(path: str) -> object:
@@ -77,8 +81,11 @@ def results() -> str:
     for row, name in ST_RSBP.items():
         accuracy = spread(table[row]["summary"]["accuracy, float"])
         lines.append(f"| {name} | **{accuracy}** | {minutes(table[row])} |")
+    lines += held_out(table)
     count = {len(entry["seeds"]) for entry in table.values()}
     lines += [
+        "",
+        learning_curve(table["fashion_mnist_st_rsbp"]),
         "",
         f"Mean ± standard deviation of {max(count)} seeds, one core: `python "
         "results/train.py --rows ROW`, ROW being a file in `examples/configs/`: "
@@ -86,6 +93,28 @@ def results() -> str:
         + ".",
     ]
     return "\n".join(lines)
+
+
+def held_out(table: dict) -> list[str]:
+    """Spoken digits of a speaker whom the network has never heard, over all speakers."""
+    rows = [row for row in table if row.startswith("spoken_digits_st_rsbp/")]
+    mean = [table[row]["summary"]["accuracy, float"]["mean"] for row in rows]
+    return [
+        f"| the same, tested on a speaker held out: mean of {len(rows)} speakers "
+        f"| **{sum(mean) / len(mean):.1f} %** ({min(mean):.1f} to {max(mean):.1f} %) "
+        f"| {minutes(table[rows[0]])} |"
+    ]
+
+
+def learning_curve(entry: dict) -> str:
+    """Accuracy over epochs of a run that held samples out."""
+    curve = entry["seeds"][0]["held_out_after_epoch"]
+    epochs = [epoch for epoch in (1, 2, 4, 8, 12, 16) if epoch <= len(curve)]
+    points = ", ".join(f"{epoch}: {curve[epoch - 1]:.1f}" for epoch in epochs)
+    return (
+        f"Learning curve of Fashion-MNIST with ST-RSBP (seed 0, per cent of 5,000 "
+        f"held-out images after epoch N): {points}."
+    )
 
 
 def additions() -> list[str]:

@@ -2,15 +2,17 @@
 
     python results/train.py --rows mnist_stdbp fashion_mnist_tssl_bp
 
-Each row is a file in examples/configs/, with the changes listed in `CHANGES`; data sets
-are found as always (`--root`, an environment variable, or Debian's folder). Seeds set
-weights, dropout and the order of the samples. Nothing is chosen by the test set:
-settings were chosen on 5,000 held-out training images (`--data.validation 5000`), and
-the last epoch counts. A seed that is done is not run again and an interrupted one is
-resumed: all of it is in runs/results/. The table goes to results/accuracy.json.
+Each row is a file in examples/configs/, with the changes listed in `CHANGES`, behind a
+slash what is special about it; data sets are found as always (`--root`, an environment
+variable, or Debian's folder). Seeds set weights, dropout and the order of the samples.
+Nothing is chosen by the test set: settings were chosen on held-out training samples
+(`--data.validation 5000`), and the last epoch counts. A seed that is done is not run
+again and an interrupted one is resumed: all of it is in runs/results/. The table goes
+to results/accuracy.json.
 """
 
 import argparse
+import csv
 import json
 import statistics
 import time
@@ -41,6 +43,11 @@ CHANGES: dict[str, dict[str, str]] = {
         "model.warmup": "0.1",
         "trainer.max_epochs": "30",
     },
+    # each speaker of the free spoken digits held out: the config, and who is tested
+    **{
+        f"spoken_digits_st_rsbp/{speaker}": {"data.speaker": speaker}
+        for speaker in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+    },
 }
 
 
@@ -67,7 +74,9 @@ def fit(row: str, seed: int, root: str | None) -> Path:
         settings += ["--data.root", root] if root is not None else []
         for option, value in CHANGES.get(row, {}).items():
             settings += [f"--{option}", value]
-        snn_temporal(["fit", "-c", str(CONFIGS / f"{row}.yaml"), *settings])
+        snn_temporal(
+            ["fit", "-c", str(CONFIGS / f"{row.split('/')[0]}.yaml"), *settings]
+        )
         seconds = f"{time.time() - start:.0f}"
     run = newest(Path("runs") / name)
     (run / "fit_seconds.txt").write_text(seconds, encoding="ascii")
@@ -83,7 +92,21 @@ def train_and_measure(row: str, seed: int, root: str | None) -> dict[str, object
         snn_temporal(["report", "--ckpt_path", checkpoint, "--nir_samples", "200"])
     seconds = (run / "fit_seconds.txt").read_text(encoding="ascii")
     rows = json.loads(report.read_text(encoding="utf-8"))
-    return {"seed": seed, "fit_seconds": seconds, **rows}
+    return {"seed": seed, "fit_seconds": seconds, **curve(run.parent), **rows}
+
+
+def curve(runs: Path) -> dict[str, list[float]]:
+    """Accuracy on held-out samples after each epoch, in per cent, if there are any."""
+    by_epoch = {}
+    for metrics in runs.glob("version_*/metrics.csv"):  # a resumed run leaves several
+        with metrics.open(encoding="utf-8", newline="") as file:
+            for line in csv.DictReader(file):
+                if line.get("val_acc"):
+                    by_epoch[int(line["epoch"])] = round(
+                        100 * float(line["val_acc"]), 2
+                    )
+    held_out = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    return {"held_out_after_epoch": held_out} if held_out else {}
 
 
 def percent(rows: list[dict], start: str) -> list[float]:

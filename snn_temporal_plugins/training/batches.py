@@ -95,6 +95,8 @@ class TensorBatches:
         shuffle: Draw a new order in each epoch.
         shift: Move each image by up to so many pixels in each direction, anew in each
             epoch; needs `x` of shape `(samples, ..., height, width)`.
+        bands: Where above 0, samples are recordings `(time, channels)`, a multiple of
+            so many frequency bands, and `shift` moves them along the bands alone.
         flip: Mirror each image with probability 1/2, left to right, anew in each epoch.
         seed: Start of the random order, of the shifts and flips.
         rank: Which of the `world_size` shards this process reads.
@@ -112,6 +114,7 @@ class TensorBatches:
         packed: bool = False,
         shuffle: bool = False,
         shift: int = 0,
+        bands: int = 0,
         flip: bool = False,
         seed: int = 0,
         rank: int = 0,
@@ -125,6 +128,7 @@ class TensorBatches:
         self.packed = packed
         self.shuffle = shuffle
         self.shift = shift
+        self.bands = bands
         self.flip = flip
         self.seed = seed
         self.rank = rank
@@ -204,7 +208,11 @@ class TensorBatches:
         if self.packed:
             x = unpack_bits(x, self.sample_shape)
         if self.shift:
-            x = shift_images(x, offset.index_select(0, chosen))
+            moves = offset.index_select(0, chosen)
+            if self.bands:  # a recording is an image, and stays where it is in time
+                x = x.reshape(len(x), -1, self.bands)
+                moves = moves * torch.tensor([0, 1])
+            x = shift_images(x, moves)
         if self.flip:
             mirrored = mirror.index_select(0, chosen)
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)

@@ -86,6 +86,7 @@ class TensorData(L.LightningDataModule, ABC):
     full_scale = 255.0
     packed = False
     shift = 0
+    bands = 0
     flip = False
     download = False
 
@@ -164,6 +165,7 @@ class TensorData(L.LightningDataModule, ABC):
             packed=self.packed,
             shuffle=train and not overfit,
             shift=self.shift if train else 0,
+            bands=self.bands,
             flip=self.flip and train,
             seed=self.seed,
             rank=shard.get("rank", 0),

@@ -35,6 +35,8 @@ class SpokenDigits(SpokenWords):
         num_bands: Number of frequency bands.
         coder: "bsa", one channel per band that spikes the more the louder it is;
             "level_crossing", two channels per band that spike where it changes.
+        shift: Move each training recording by up to so many bands, up or down, anew in
+            each epoch: as if another voice had spoken.
         speaker: Test on all recordings of this speaker and train on all of the others;
             None for the official split.
 
@@ -60,10 +62,19 @@ class SpokenDigits(SpokenWords):
         step_ms: float = 4.0,
         num_bands: int = 64,
         coder: Literal["bsa", "level_crossing"] = "bsa",
+        shift: int = 0,
         speaker: str | None = None,
     ) -> None:
         super().__init__(
-            root, batch_size, validation, seed, num_steps, step_ms, num_bands, coder
+            root,
+            batch_size,
+            validation,
+            seed,
+            num_steps,
+            step_ms,
+            num_bands,
+            coder,
+            shift,
         )
         self.speaker = speaker
 

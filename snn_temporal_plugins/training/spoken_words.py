@@ -43,6 +43,8 @@ class SpokenWords(HoldOutData):
         num_bands: Number of frequency bands.
         coder: "bsa", one channel per band that spikes the more the louder it is;
             "level_crossing", two channels per band that spike where it changes.
+        shift: Move each training recording by up to so many bands, up or down, anew in
+            each epoch: as if another voice had spoken.
     """
 
     full_scale = 1.0
@@ -61,6 +63,7 @@ class SpokenWords(HoldOutData):
         step_ms: float = 4.0,
         num_bands: int = 64,
         coder: Literal["bsa", "level_crossing"] = "bsa",
+        shift: int = 0,
     ) -> None:
         super().__init__(batch_size, validation, seed)
         for name, value in (("num_steps", num_steps), ("num_bands", num_bands)):
@@ -72,11 +75,15 @@ class SpokenWords(HoldOutData):
             raise ValueError(
                 f"coder is {coder!r}, allowed are 'bsa' and 'level_crossing'"
             )
+        if not 0 <= shift < num_bands:
+            raise ValueError(f"shift is {shift}, allowed is 0 to {num_bands - 1} bands")
         self.root = root
         self.num_steps = num_steps
         self.step_ms = step_ms
         self.num_bands = num_bands
         self.coder = coder
+        self.shift = shift
+        self.bands = num_bands
         channels = num_bands if coder == "bsa" else 2 * num_bands
         self.sample_shape = (num_steps, channels)
 

@@ -42,6 +42,8 @@ class TI46(SpokenWords):
         num_bands: Number of frequency bands.
         coder: "bsa", one channel per band that spikes the more the louder it is;
             "level_crossing", two channels per band that spike where it changes.
+        shift: Move each training recording by up to so many bands, up or down, anew in
+            each epoch: as if another voice had spoken.
         words: "digits" or "alphabet".
 
     Reference:
@@ -66,10 +68,19 @@ class TI46(SpokenWords):
         step_ms: float = 4.0,
         num_bands: int = 78,
         coder: Literal["bsa", "level_crossing"] = "bsa",
+        shift: int = 0,
         words: Literal["digits", "alphabet"] = "digits",
     ) -> None:
         super().__init__(
-            root, batch_size, validation, seed, num_steps, step_ms, num_bands, coder
+            root,
+            batch_size,
+            validation,
+            seed,
+            num_steps,
+            step_ms,
+            num_bands,
+            coder,
+            shift,
         )
         if words not in _CODES:
             raise ValueError(f"words is {words!r}, allowed are 'digits' and 'alphabet'")

@@ -61,6 +61,35 @@ def test_a_speaker_held_out(tmp_path):
         data_at(tmp_path, speaker="max").setup("fit")
 
 
+@pytest.mark.parametrize("coder", ["bsa", "level_crossing"])
+def test_training_recordings_move_by_bands(tmp_path, coder):
+    write(tmp_path)
+    still, moving = (
+        data_at(tmp_path, coder=coder, batch_size=20, shift=shift) for shift in (0, 2)
+    )
+    (x, _), (moved, _) = (
+        next(iter(data.train_dataloader())) for data in (still, moving)
+    )
+    found = set()
+    for sample, there in zip(x, moved, strict=True):
+        bands, places = (y.view(60, -1, 8) for y in (sample, there))
+        for by in range(-2, 3):
+            expected = torch.zeros_like(bands)
+            expected[..., max(by, 0) : 8 + min(by, 0)] = bands[
+                ..., max(-by, 0) : 8 + min(-by, 0)
+            ]
+            if torch.equal(places, expected):
+                found.add(by)
+                break
+        else:
+            raise AssertionError("moved otherwise than by up to 2 bands")
+    assert len(found) > 1
+    (x, _), (tested, _) = (next(iter(d.test_dataloader())) for d in (still, moving))
+    assert torch.equal(x, tested)
+    with pytest.raises(ValueError, match="shift is 8, allowed is 0 to 7 bands"):
+        data_at(tmp_path, shift=8)
+
+
 def test_samples_are_coded_levels_then_silence(tmp_path):
     write(tmp_path, numbers=(0, 5))
     path = tmp_path / "1_otto_5.wav"
