@@ -37,7 +37,9 @@ def read(path: str) -> object:
 
 
 def spread(summary: dict) -> str:
-    """Mean and standard deviation."""
+    """Mean and standard deviation; one seed has none."""
+    if not summary["sd"]:
+        return f"{summary['mean']:.2f} %"
     return f"{summary['mean']:.2f} ± {summary['sd']:.2f} %"
 
 
@@ -87,8 +89,9 @@ def results() -> str:
         "",
         learning_curve(table["fashion_mnist_st_rsbp"]),
         "",
-        f"Mean ± standard deviation of {max(count)} seeds, one core: `python "
-        "results/train.py --rows ROW`, ROW being a file in `examples/configs/`: "
+        f"Mean ± standard deviation of {max(count)} seeds, without it seed 0 alone, one "
+        "core: `python results/train.py --rows ROW`, ROW being a file in "
+        "`examples/configs/`: "
         + ", ".join(f"`{row}`" for row in (*STDBP, *SSTDP, *TSSL_BP, *ST_RSBP))
         + ".",
     ]
@@ -96,7 +99,7 @@ def results() -> str:
 
 
 def held_out(table: dict) -> list[str]:
-    """Spoken digits of a speaker whom the network has never heard, over all speakers."""
+    """Spoken digits of a speaker the network has never heard, over all speakers."""
     rows = [row for row in table if row.startswith("spoken_digits_st_rsbp/")]
     mean = [table[row]["summary"]["accuracy, float"]["mean"] for row in rows]
     return [
