@@ -50,6 +50,7 @@ from snn_temporal_plugins.neurons import (
     SilenceDropout,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
     TimeFlatten,
     build_network,
 )
@@ -63,6 +64,8 @@ from snn_temporal_plugins.rules import (
     sstdp,
     sstdp_with_potential,
     st_rsbp,
+    st_rsbp_pool,
+    st_rsbp_pool_window,
     st_rsbp_window,
     stdbp,
     tssl_bp,
@@ -88,6 +91,7 @@ __all__ = [
     "TimeFlatten",
     "SpikeTrainLinear",
     "SpikeTrainConv2d",
+    "SpikeTrainPool2d",
     "RecurrentLIF",
     "build_network",
     # rules
@@ -100,6 +104,8 @@ __all__ = [
     "LIFState",
     "st_rsbp",
     "st_rsbp_window",
+    "st_rsbp_pool",
+    "st_rsbp_pool_window",
     "SpikeTrainState",
     "SpikeTrainWindow",
     "RULES",

@@ -112,3 +112,19 @@ def test_recurrent_connections_count():
     assert operations.synaptic == 6 * 8 + connections + 8 * 3
     assert operations.dense == 6 * 8 + connections + 8 * 3
     assert operations.image == 0
+
+
+def test_a_spike_reaches_one_neuron_of_a_pool():
+    network = build_network("7x6-2C2-P2-3", rule="st_rsbp")
+    spikes = {
+        "input": torch.ones(1, 7, 6),
+        "layer1": torch.ones(2, 6, 5),
+        "layer2": torch.full((2, 3, 2), 0.5),
+        "layer3": torch.ones(3),
+    }
+    operations = count_operations(network, (1, 7, 6), spikes)
+    fan_out = 2 * 2 * 2 * 6 * 5  # of all pixels together
+    pooled = 2 * 6 * 4  # the last column fills no window
+    assert operations.synaptic == fan_out + pooled + 0.5 * 12 * 3
+    assert operations.dense == fan_out + 12 * 3  # unit weights multiply nothing
+    assert operations.image == 0

@@ -1,5 +1,6 @@
-"""The TSSL-BP examples on real data run, and beat chance after one epoch."""
+"""The examples on real data run, and beat chance after one epoch or a part of one."""
 
+import functools
 import os
 import runpy
 import sys
@@ -25,22 +26,43 @@ def folder(variable: str, beside: str, *others: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("example", "variable", "beside", "others", "more_than"),
+    ("example", "variable", "beside", "others", "batches", "more_than"),
     [
         (
             "fashion_mnist_tssl_bp",
             "SNN_TEMPORAL_FASHION_MNIST",
             "fashion_mnist",
             (DEBIAN,),
+            None,
             70,
         ),
-        ("nmnist_tssl_bp", "SNN_TEMPORAL_NMNIST", "nmnist_small", (), 15),
+        ("nmnist_tssl_bp", "SNN_TEMPORAL_NMNIST", "nmnist_small", (), None, 15),
+        (
+            "fashion_mnist_st_rsbp",
+            "SNN_TEMPORAL_FASHION_MNIST",
+            "fashion_mnist",
+            (DEBIAN,),
+            40,
+            40,
+        ),
     ],
 )
 def test_example_runs(
-    example, variable, beside, others, more_than, tmp_path, monkeypatch, capsys
+    example,
+    variable,
+    beside,
+    others,
+    batches,
+    more_than,
+    tmp_path,
+    monkeypatch,
+    capsys,
 ):
-    pytest.importorskip("lightning")
+    lightning = pytest.importorskip("lightning")
+    if batches:  # of training, validation and test
+        limits = (f"limit_{part}_batches" for part in ("train", "val", "test"))
+        short = functools.partial(lightning.Trainer, **dict.fromkeys(limits, batches))
+        monkeypatch.setattr(lightning, "Trainer", short)
     root = folder(variable, beside, *others)
     monkeypatch.chdir(tmp_path)
     program = ROOT / "examples" / f"{example}.py"

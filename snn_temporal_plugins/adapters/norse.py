@@ -47,9 +47,9 @@ gives other values than 0 and 1, so the layer behind it says `graded=True`:
     loss = snn_temporal_plugins.kernel_loss(psp, labels)
 
 LIF neurons with delayed synapses, recurrent ones too, learn by ST-RSBP from their spike
-counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`. An output layer has
-lateral inhibition, and in training it may be told the labels. `layer.step` is the same
-layer for a loop over steps, without learning:
+counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`; `SpikeTrainPool2d` pools
+spikes. An output layer has lateral inhibition, and in training it may be told the
+labels. `layer.step` is the same layer for a loop over steps, without learning:
 
     p = tnorse.SpikeTrainParameters(v_th=5.0)
     hidden = norse.torch.SequentialState(
@@ -85,6 +85,7 @@ from snn_temporal_plugins.adapters.norse_spike_train import (
     SpikeTrainConv2d,
     SpikeTrainLinear,
     SpikeTrainParameters,
+    SpikeTrainPool2d,
 )
 from snn_temporal_plugins.adapters.norse_step import (
     IF,
@@ -141,6 +142,7 @@ __all__ = [
     "SpikeTrainState",
     "SpikeTrainLinear",
     "SpikeTrainConv2d",
+    "SpikeTrainPool2d",
     "RecurrentLIF",
     "ttfs_cross_entropy",
     "first_spike_class",
@@ -166,6 +168,7 @@ _OURS = (
     PSPFilter,
     SpikeTrainLinear,
     SpikeTrainConv2d,
+    SpikeTrainPool2d,
     RecurrentLIF,
 )
 _BESIDE = (

@@ -165,6 +165,23 @@ class SpikeTrainConv2d(_Window):
         super().__init__(core)
 
 
+class SpikeTrainPool2d(_Window):
+    """Pool of spiking neurons on whole spike trains (time, batch, channel, H, W).
+
+    Unlike `nn.AvgPool2d` it gives spikes, as the layer behind it wants them.
+
+    Args:
+        kernel_size: side of the window, and the step between windows.
+        p: parameters, of which `method_options` do not matter; None:
+            `SpikeTrainParameters(v_th=2.0)`.
+    """
+
+    def __init__(self, kernel_size: int, p: SpikeTrainParameters | None = None) -> None:
+        neuron = _neuron(SpikeTrainParameters(v_th=2.0) if p is None else p)
+        del neuron["rule_options"]
+        super().__init__(neurons.SpikeTrainPool2d(kernel_size, **neuron))
+
+
 class RecurrentLIF(_Window):
     """Recurrent ST-RSBP layer on whole spike trains (time, batch, in_features).
 

@@ -37,9 +37,9 @@ the layer behind it says `graded=True`:
     loss = snn_temporal_plugins.kernel_loss(psp, labels)
 
 LIF neurons with delayed synapses, recurrent ones too, learn by ST-RSBP from their spike
-counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`. An output layer has
-lateral inhibition, and in training it may be told the labels. `layer.step` is the same
-layer for a loop over steps, without learning:
+counts: `SpikeTrainLinear`, `SpikeTrainConv2d`, `RecurrentLIF`; `SpikeTrainPool2d` pools
+spikes. An output layer has lateral inhibition, and in training it may be told the
+labels. `layer.step` is the same layer for a loop over steps, without learning:
 
     hidden = nn.Sequential(tsnn.SpikeTrainLinear(64, 64, threshold=5, output=False),
                            tsnn.RecurrentLIF(64, 64, threshold=5, output=False))
@@ -66,6 +66,7 @@ from snn_temporal_plugins.adapters.snntorch_spike_train import (
     RecurrentLIF,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
 )
 from snn_temporal_plugins.adapters.snntorch_step import IF, ReLPSP, host, host_utils
 from snn_temporal_plugins.adapters.snntorch_window import ReLPSPConv2d, ReLPSPLinear
@@ -93,6 +94,7 @@ __all__ = [
     "PSPDropout",
     "SpikeTrainLinear",
     "SpikeTrainConv2d",
+    "SpikeTrainPool2d",
     "RecurrentLIF",
     "SpikeTrainState",
     "surrogate",
@@ -119,6 +121,7 @@ _OURS = (
     PSPDropout,
     SpikeTrainLinear,
     SpikeTrainConv2d,
+    SpikeTrainPool2d,
     RecurrentLIF,
 )
 _registration = Registration()

@@ -22,6 +22,7 @@ class _Window(SpikeTrainWindowLayer):
         self,
         core: neurons.SpikeTrainLinear
         | neurons.SpikeTrainConv2d
+        | neurons.SpikeTrainPool2d
         | neurons.RecurrentLIF,
         stream: bool,
         output: bool,
@@ -211,6 +212,42 @@ class SpikeTrainConv2d(_Window):
             refractory=refractory,
             weight_bound=weight_bound,
             rule_options=rule_options,
+        )
+        super().__init__(core, stream, output)
+
+
+class SpikeTrainPool2d(_Window):
+    """Pool of spiking neurons on whole spike trains (time, batch, channel, H, W).
+
+    Unlike `nn.AvgPool2d` it gives spikes, as the layer behind it wants them.
+
+    Args:
+        kernel_size: side of the window, and the step between windows.
+        tau_mem: as in `SpikeTrainLinear`, like all that follow.
+        tau_syn: synaptic time constant.
+        threshold: v_th, in spikes.
+        refractory: refractory steps.
+        stream: go on from the last call.
+        output: give (spk, state) or spk alone.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int,
+        *,
+        tau_mem: float = 64.0,
+        tau_syn: float = 8.0,
+        threshold: float = 2.0,
+        refractory: int = 2,
+        stream: bool = False,
+        output: bool = True,
+    ) -> None:
+        core = neurons.SpikeTrainPool2d(
+            kernel_size,
+            v_th=threshold,
+            tau_mem=tau_mem,
+            tau_syn=tau_syn,
+            refractory=refractory,
         )
         super().__init__(core, stream, output)
 

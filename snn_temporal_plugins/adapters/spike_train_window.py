@@ -28,6 +28,7 @@ class SpikeTrainWindowLayer(nn.Module):
         self,
         core: neurons.SpikeTrainLinear
         | neurons.SpikeTrainConv2d
+        | neurons.SpikeTrainPool2d
         | neurons.RecurrentLIF,
     ) -> None:
         super().__init__()
@@ -35,8 +36,8 @@ class SpikeTrainWindowLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Synaptic weights, (out, in) or (out, in, k, k)."""
-        return self.core.weight
+        """Synaptic weights, (out, in) or (out, in, k, k); pools have none."""
+        return self.core.get_parameter("weight")
 
     def run_window(
         self, x: Tensor, state: SpikeTrainState | None, label: Tensor | None = None

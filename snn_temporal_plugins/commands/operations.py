@@ -17,6 +17,7 @@ from snn_temporal_plugins.neurons import (
     RecurrentLIF,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
     TimeFlatten,
 )
 
@@ -28,7 +29,8 @@ class Operations(NamedTuple):
     """Operations per sample; the neurons' own updates are not counted.
 
     Attributes:
-        synaptic: spikes times fan-out: each adds one weight to one neuron.
+        synaptic: spikes times fan-out: each adds one weight to one neuron; 1 in a pool
+            of spiking neurons.
         image: multiplications of weights with an input that is no spikes. An image is a
             constant current: its weighted sum is formed once, not in every step.
         dense: multiplications of one dense pass through the same weights.
@@ -46,7 +48,8 @@ def count_operations(
 ) -> Operations:
     """Count the operations of a network that `build_network` has built.
 
-    A spike that goes through a pool acts on every neuron that its window reaches.
+    A spike that goes through a pool without neurons acts on every neuron that its
+    window reaches.
 
     Args:
         network: `nn.Sequential` of layers of neurons, pools, and what computes nothing.
@@ -75,6 +78,12 @@ def count_operations(
                 connections = (module.recurrent_weight != 0).sum(0).double()
                 synaptic += float((events * connections).sum())
                 dense += float(connections.sum())
+        elif isinstance(module, SpikeTrainPool2d):
+            side = module.kernel_size
+            height, width = (n // side * side for n in events.shape[-2:])
+            synaptic += float(events[..., :height, :width].sum())
+            layer += 1
+            events, image = spikes[f"layer{layer}"].double(), False
         elif isinstance(module, PSPPool2d):
             side = module.kernel_size
             events = side**2 * F.avg_pool2d(events, side)

@@ -21,6 +21,7 @@ __all__ = [
     "Layer",
     "PoolLayer",
     "Response",
+    "SpikingPoolLayer",
     "SumPoolLayer",
     "output_shape",
     "window_shape",
@@ -64,6 +65,17 @@ class PoolLayer:
     kernel_size: int
     stride: int
     padding: int
+
+
+@dataclass(frozen=True, eq=False)
+class SpikingPoolLayer(PoolLayer):
+    """A square window whose inputs are added up in a neuron.
+
+    Attributes:
+        v_th: `(1,)` float64, in inputs.
+    """
+
+    v_th: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ class LIFLayer:
         delay: steps that a spike needs to reach the filter, 0 or 1.
     """
 
-    geometry: DenseLayer | ConvLayer
+    geometry: DenseLayer | ConvLayer | SpikingPoolLayer
     tau_syn: float
     tau_mem: float
     recurrent: NDArray[np.float64] | None = None

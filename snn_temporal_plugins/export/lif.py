@@ -51,9 +51,9 @@ __all__ = ["flatten_lif_network", "output_filter"]
 _LIF = (LIFLinear, LIFConv2d)
 _RULES = ("tssl_bp",)
 _ALLOWED = (
-    "LIFLinear, LIFConv2d, SpikeTrainLinear, SpikeTrainConv2d, RecurrentLIF (core or "
-    "adapter form), PSPFilter, PSPPool2d, TimeFlatten, nn.Flatten, nn.Sequential, and "
-    "dropout"
+    "LIFLinear, LIFConv2d, SpikeTrainLinear, SpikeTrainConv2d, SpikeTrainPool2d, "
+    "RecurrentLIF (core or adapter form), PSPFilter, PSPPool2d, TimeFlatten, "
+    "nn.Flatten, nn.Sequential, and dropout"
 )
 
 
@@ -183,8 +183,8 @@ def _require_spikes(walk: _Walk, label: str) -> None:
         raise ExportError(
             ExportCode.ENCODING,
             f"{label} takes spikes of 0 and 1, but a filter, a layer or a pool before "
-            "it gives PSPs or sums; take the filter or the pool away, and build LIF "
-            "layers before it in a host's form, which gives spikes",
+            "it gives PSPs or sums; take the filter away, pool by SpikeTrainPool2d, "
+            "and build LIF layers before it in a host's form, which gives spikes",
         )
 
 

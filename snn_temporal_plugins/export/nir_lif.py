@@ -27,6 +27,8 @@ exp(-dt/tau) runs another network. NIR says nothing about the readout, which the
 consumer adds: the class with the largest sum of PSPs, as `summed_psp_class` of
 `psp_filter(spikes, tau_syn)`, or with the largest spike count after ST-RSBP.
 
+A pool of ST-RSBP is a SumPool2d before neurons of its own.
+
 A recurrent layer is a nested graph, input -> lif -> output and lif -> w_rec -> lif: a
 spike that goes round acts one step later, in the layer and in readers. One that comes
 from the layer before acts in its own step in readers, and in layers of ST-RSBP
@@ -45,6 +47,7 @@ from snn_temporal_plugins.export.layers import (
     FlattenLayer,
     LIFLayer,
     LIFNetwork,
+    SpikingPoolLayer,
     SumPoolLayer,
 )
 from snn_temporal_plugins.export.nir_nodes import (
@@ -99,10 +102,11 @@ def _nodes(network: LIFNetwork) -> Iterator[list[tuple[str, nir.NIRNode]]]:
             yield [("b_pool", sum_pool(layer.geometry, index))]
             gain *= layer.gain
         else:
-            yield [
-                ("b_synapse", synapse(layer.geometry, before)),
-                ("c_fire", _neurons(layer, gain, shape)),
-            ]
+            geometry, neurons = layer.geometry, ("c_fire", _neurons(layer, gain, shape))
+            if isinstance(geometry, SpikingPoolLayer):
+                yield [("b_pool", sum_pool(geometry, index)), neurons]
+            else:
+                yield [("b_synapse", synapse(geometry, before)), neurons]
             gain = 1.0
         before = shape
 

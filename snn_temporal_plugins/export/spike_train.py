@@ -11,19 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
-from snn_temporal_plugins.export.layers import ConvLayer, DenseLayer, LIFLayer
+from snn_temporal_plugins.export.layers import (
+    ConvLayer,
+    DenseLayer,
+    LIFLayer,
+    SpikingPoolLayer,
+)
 from snn_temporal_plugins.export.spiking import check_numbers, to_array
 from snn_temporal_plugins.kernels.st_rsbp import TOLERANCE
 from snn_temporal_plugins.neurons import (
     RecurrentLIF,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
 )
 
 __all__ = ["SPIKE_TRAIN", "is_recurrent", "spike_train_layer"]
 
-SPIKE_TRAIN = (SpikeTrainLinear, SpikeTrainConv2d, RecurrentLIF)
-"""Core layers that learn by ST-RSBP."""
+SPIKE_TRAIN = (SpikeTrainLinear, SpikeTrainConv2d, RecurrentLIF, SpikeTrainPool2d)
+"""Core layers that learn by ST-RSBP, and its pools."""
+
+_Layer = SpikeTrainLinear | SpikeTrainConv2d | RecurrentLIF | SpikeTrainPool2d
 
 
 def is_recurrent(core: object) -> bool:
@@ -33,9 +41,7 @@ def is_recurrent(core: object) -> bool:
     )
 
 
-def spike_train_layer(
-    label: str, core: SpikeTrainLinear | SpikeTrainConv2d | RecurrentLIF
-) -> LIFLayer:
+def spike_train_layer(label: str, core: _Layer) -> LIFLayer:
     """Copy one layer out of torch, checked.
 
     Args:
@@ -51,23 +57,31 @@ def spike_train_layer(
             f"{label} has refractory={core.refractory}, but no node of NIR keeps a "
             "membrane at 0 after a spike; allowed: 0. Train with that",
         )
-    weight = to_array(core.weight)
-    v_th = np.full(len(weight), core.v_th - TOLERANCE)
-    check_numbers(label, weight, v_th)
+    geometry = _geometry(label, core)
     return LIFLayer(
-        ConvLayer(weight, v_th, core.stride, core.padding)
-        if isinstance(core, SpikeTrainConv2d)
-        else DenseLayer(weight, v_th),
+        geometry,
         core.tau_syn,
         core.tau_mem,
-        recurrent=_recurrent_weight(label, core, v_th),
+        recurrent=_recurrent_weight(label, core, geometry.v_th),
         delay=1,
     )
 
 
+def _geometry(label: str, core: _Layer) -> DenseLayer | ConvLayer | SpikingPoolLayer:
+    """Weights, thresholds and strides of a layer."""
+    weight = np.ones(1) if isinstance(core, SpikeTrainPool2d) else to_array(core.weight)
+    v_th = np.full(len(weight), core.v_th - TOLERANCE)
+    check_numbers(label, weight, v_th)
+    if isinstance(core, SpikeTrainPool2d):
+        return SpikingPoolLayer(core.kernel_size, core.kernel_size, 0, v_th)
+    if isinstance(core, SpikeTrainConv2d):
+        return ConvLayer(weight, v_th, core.stride, core.padding)
+    return DenseLayer(weight, v_th)
+
+
 def _recurrent_weight(
     label: str,
-    core: SpikeTrainLinear | SpikeTrainConv2d | RecurrentLIF,
+    core: _Layer,
     v_th: NDArray[np.float64],
 ) -> NDArray[np.float64] | None:
     """Weights of the layer's own spikes, `(out, out)`."""

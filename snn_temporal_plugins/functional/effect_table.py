@@ -18,7 +18,6 @@ A_k(x) = C(x - (k-1) r, k) the number of ways to place k spikes in x steps,
 Source: Zhang and Li, NeurIPS 2019 (beta, and its polynomials); the sums are ours.
 """
 
-import math
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -65,11 +64,14 @@ def mean_effect(
         raise ValueError(f"num_steps is {num_steps}; at least 2 steps can hold spikes.")
     steps = num_steps - 1  # 1..T-1
     most = min(ROWS, (steps + refractory) // (refractory + 1))
-    ways = np.zeros((most + 1, steps + 1))  # A_k(x)
+    scale = 2 ** max(0, (steps // 32).bit_length() - 1)  # rounds nothing
+    ways = np.zeros((most + 1, steps + 1))  # A_k(x) / scale^k: no overflow in k
     for k in range(most + 1):
-        for x in range(steps + 1):
-            free = x - max(k - 1, 0) * refractory
-            ways[k, x] = float(math.comb(free, k)) if free >= 0 else 0.0
+        number, unit, first = 1, scale**k, k + max(k - 1, 0) * refractory
+        for more in range(steps + 1 - first):
+            if more:
+                number = number * (k + more) // more  # C(k + more, k)
+            ways[k, first + more] = number / unit
     t = np.arange(1, num_steps)
     before = ways[:, np.maximum(t - refractory - 1, 0)]  # (k, t)
     behind = ways[:, np.maximum(steps - t - refractory, 0)]
@@ -78,8 +80,9 @@ def mean_effect(
         gathered[:, i] += (1 - 1 / tau_mem) * gathered[:, i + 1]
     spike, kernel = np.zeros((most + 1, steps)), np.zeros((most + 1, steps))
     for n in range(1, most + 1):
-        spike[n] = (before[:n] * behind[n - 1 :: -1]).sum(0) / ways[n, steps]
-        kernel[n] = (before[:n] * gathered[n - 1 :: -1]).sum(0) / ways[n, steps]
+        all_ways = ways[n, steps] * scale
+        spike[n] = (before[:n] * behind[n - 1 :: -1]).sum(0) / all_ways
+        kernel[n] = (before[:n] * gathered[n - 1 :: -1]).sum(0) / all_ways
     trace = np.zeros_like(spike)
     for i in range(1, steps):
         trace[:, i] = (1 - 1 / tau_syn) * trace[:, i - 1] + spike[:, i - 1]

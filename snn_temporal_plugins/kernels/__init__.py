@@ -4,16 +4,17 @@ from snn_temporal_plugins.kernels.first_crossing import (
     first_crossing,
     first_crossing_backward,
 )
+from snn_temporal_plugins.kernels.image_runs import slid
 from snn_temporal_plugins.kernels.st_rsbp import (
     effect_gradient,
     effect_ratio,
-    require_binary,
     spike_train_window,
     survival,
     synaptic_effect,
     trace,
     weighted_ratio,
 )
+from snn_temporal_plugins.kernels.st_rsbp_image import image_effects, image_window
 from snn_temporal_plugins.kernels.stdp_window import stdp_weight_gradient
 from snn_temporal_plugins.kernels.tssl_bp import lif_window, tssl_bp_backward
 
@@ -22,7 +23,9 @@ __all__ = [
     "first_crossing_backward",
     "effect_gradient",
     "effect_ratio",
-    "require_binary",
+    "image_effects",
+    "image_window",
+    "slid",
     "spike_train_window",
     "stdp_weight_gradient",
     "survival",

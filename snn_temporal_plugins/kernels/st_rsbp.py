@@ -32,16 +32,17 @@ from snn_temporal_plugins.kernels.threads import split
 TOLERANCE = 1e-6  # a neuron fires from v_th - 1e-6 on, as in the released code
 
 # No fused multiply-add: a membrane that rounds differently may miss its threshold.
-_jit: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
-_jit_loose: Callable[..., Any] = numba.njit(
+jit: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")
+jit_loose: Callable[..., Any] = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )
 
 
-def _raise_not_binary() -> None:
+def raise_not_binary() -> None:
+    """Raise the error of spikes that are neither 0 nor 1."""
     raise ValueError(
         "spikes holds other values than 0 and 1; ST-RSBP takes spike trains. Encode "
-        "images with rate_encode, and events as 0 and 1."
+        "images with rate_encode, events as 0 and 1, and pool by SpikeTrainPool2d."
     )
 
 
@@ -55,10 +56,18 @@ def require_binary(spikes: Tensor) -> None:
         ValueError: one is another, or NaN.
     """
     if bool((spikes * (spikes - 1)).any()):  # NaN and inf give NaN, which is not 0
-        _raise_not_binary()
+        raise_not_binary()
 
 
-def _require_finite(state: Tensor) -> None:
+def require_finite(state: Tensor) -> None:
+    """Raise unless the state of the neurons holds numbers.
+
+    Args:
+        state: State at the end of a window.
+
+    Raises:
+        ValueError: one is NaN or infinite.
+    """
     if not bool(state.isfinite().all()):  # once NaN or inf, q stays so to the end
         raise ValueError(
             "weight or state holds NaN or inf, or the synaptic current overflows. If "
@@ -90,7 +99,7 @@ def _window_reference(
         v = v * (1 - own)
         spikes.append(own)
     end = torch.stack([v, q, wait, own])
-    _require_finite(end)
+    require_finite(end)
     return torch.stack(spikes), drive, end
 
 
@@ -190,7 +199,7 @@ def effect_ratio(effect: Tensor, count_in: Tensor, count: Tensor) -> Tensor:
 # --- Numba bodies ------------------------------------------------------------------
 
 
-@_jit
+@jit
 def _add_in_order(rows, index, n, total):
     """Add rows[index[0]], rows[index[1]], ... to total, n of them, in this order."""
     k = 0
@@ -207,7 +216,38 @@ def _add_in_order(rows, index, n, total):
         k += 1
 
 
-@_jit
+@jit
+def fire(v, q, wait, s, total, keep_mem, tau_syn, threshold, refractory):
+    """Let neurons with the current q go one step on; fill s, add v at spikes to total.
+
+    Args:
+        v: Membranes, changed.
+        q: Synaptic currents of this step.
+        wait: Steps that they are still refractory, changed.
+        s: Spikes, filled with 0 and 1.
+        total: What v at the spikes is added to.
+        keep_mem: 1 - 1/tau_mem; all numbers are of the arrays' type.
+        tau_syn: Synaptic time constant.
+        threshold: What v must be above.
+        refractory: Steps after a spike in which the membrane is 0.
+    """
+    zero, one = q.dtype.type(0), q.dtype.type(1)
+    # few arrays a loop: LLVM vectorises only what it can prove apart
+    for i in range(len(v)):
+        u = keep_mem * v[i] + q[i] / tau_syn
+        v[i] = zero if wait[i] > zero else u
+    for i in range(len(v)):
+        s[i] = one if v[i] > threshold else zero
+    for i in range(len(v)):
+        left = wait[i] - one if wait[i] > zero else zero
+        wait[i] = refractory if s[i] > zero else left
+    for i in range(len(v)):
+        total[i] += v[i] * s[i]
+    for i in range(len(v)):
+        v[i] *= one - s[i]
+
+
+@jit
 def _window(
     x, last, rows, own_rows, v_th, tau_mem, tau_syn, refractory, state, spikes, drive,
     start, stop,
@@ -251,19 +291,7 @@ def _window(
                     fired[n] = i
                     n += own[i] != zero
                 _add_in_order(own_rows, fired, n, q)
-            # few arrays a loop: LLVM vectorises only what it can prove apart
-            for i in range(neurons):
-                u = keep_mem * v[i] + q[i] / tau_syn
-                v[i] = zero if wait[i] > zero else u
-            for i in range(neurons):
-                s[i] = one if v[i] > threshold else zero
-            for i in range(neurons):
-                left = wait[i] - one if wait[i] > zero else zero
-                wait[i] = refractory if s[i] > zero else left
-            for i in range(neurons):
-                total[i] += v[i] * s[i]
-            for i in range(neurons):
-                v[i] *= one - s[i]
+            fire(v, q, wait, s, total, keep_mem, tau_syn, threshold, refractory)
             own = s
         state[3, b] = own
         if dense:  # the last step arrives in the next window
@@ -273,7 +301,7 @@ def _window(
     return binary
 
 
-@_jit_loose
+@jit_loose
 def _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total):
     """Fill kernel[t, i] = M_i[t], a row of zeros behind the end, and total spikes."""
     steps, neurons = spikes.shape[0], spikes.shape[2]
@@ -296,7 +324,7 @@ def _kernel_rows(spikes, b, tau_mem, tau_syn, refractory, kernel, total):
             row[i] = m[i] + keep_syn * later[i]
 
 
-@_jit
+@jit
 def _arrivals(spikes, b, time, count):
     """Fill time[j, :count[j]] with the steps in which spikes of j arrive."""
     steps, inputs = spikes.shape[0], spikes.shape[2]
@@ -315,7 +343,7 @@ def _arrivals(spikes, b, time, count):
             count[j] += 1
 
 
-@_jit_loose
+@jit_loose
 def _sum_rows(kernel, time, row):
     """row[i] = sum of kernel[t, i] over the times."""
     row[:] = 0
@@ -333,7 +361,7 @@ def _sum_rows(kernel, time, row):
         k += 1
 
 
-@_jit_loose
+@jit_loose
 def _effect(x, spikes, tau_mem, tau_syn, refractory, effect, start, stop):
     """Fill effect[b, j, i] = e_ij for the samples start..stop."""
     steps, _, inputs = x.shape
@@ -351,7 +379,7 @@ def _effect(x, spikes, tau_mem, tau_syn, refractory, effect, start, stop):
                 row[i] *= gain
 
 
-@_jit_loose
+@jit_loose
 def _gradient(
     x, spikes, rows, error, passed, tau_mem, tau_syn, refractory, need_in,
     grad_in, start, stop,
@@ -396,7 +424,7 @@ def _gradient(
     return grad
 
 
-@_jit_loose
+@jit_loose
 def _weighted(
     x, spikes, rows, error, sample, tau_mem, tau_syn, refractory,
     weighted, start, stop,
@@ -502,8 +530,8 @@ def _(x, last, weight, recurrent_weight, state, v_th, tau_mem, tau_syn, refracto
         steps * batch * neurons * (8 + inputs // 16),
     )
     if not all(good):
-        _raise_not_binary()
-    _require_finite(end)
+        raise_not_binary()
+    require_finite(end)
     return spikes, drive, end
 
 

@@ -16,6 +16,7 @@ from snn_temporal_plugins.neurons.spike_train import (
     SpikeTrainConv2d,
     SpikeTrainLinear,
 )
+from snn_temporal_plugins.neurons.spike_train_pool import SpikeTrainPool2d
 
 __all__ = [
     "ReLPSPLinear",
@@ -32,6 +33,7 @@ __all__ = [
     "TimeFlatten",
     "SpikeTrainLinear",
     "SpikeTrainConv2d",
+    "SpikeTrainPool2d",
     "RecurrentLIF",
     "build_network",
 ]

@@ -27,6 +27,7 @@ from snn_temporal_plugins.neurons.spike_train import (
     SpikeTrainConv2d,
     SpikeTrainLinear,
 )
+from snn_temporal_plugins.neurons.spike_train_pool import SpikeTrainPool2d
 from snn_temporal_plugins.rules import get_rule
 
 # Initial weights of ReL-PSP layers, found by trial. Each layer takes a part of the time
@@ -77,7 +78,7 @@ def build_network(
         spec: Architecture string.
         rule: Name of the learning rule.
         v_th: Threshold of every neuron, unitless; None = 1. ST-RSBP: also one for each
-            layer; None = 20, and 15 for the last.
+            layer, pools too; None = 20, 2 for pools, and 15 for the last layer.
         dropout: Probability that a hidden neuron is cut off in training.
         t_max: ReL-PSP: horizon of every layer, in input windows.
         slope_clip: ReL-PSP: upper limit of the factor 1/slope in the backward; None =
@@ -112,10 +113,11 @@ def build_network(
     architecture = read_architecture(spec)
     info = get_rule(rule)
     if info.takes == "spikes":
-        if v_th is None or isinstance(v_th, (int, float)):
-            last = 15.0 if v_th is None else v_th
-            hidden = len(architecture.parts) - 1
-            v_th = [*([20.0 if v_th is None else v_th] * hidden), last]
+        if v_th is None:  # of the paper's networks; a pool adds up spikes of weight 1
+            pools = (isinstance(part, Pool) for part in architecture.parts[:-1])
+            v_th = [*(2.0 if pool else 20.0 for pool in pools), 15.0]
+        elif isinstance(v_th, (int, float)):
+            v_th = [v_th] * len(architecture.parts)
         options: dict[str, Any] = {
             "tau_mem": 64.0 if tau_mem is None else tau_mem,
             "tau_syn": 8.0 if tau_syn is None else tau_syn,
@@ -277,15 +279,15 @@ def _spike_train_layers(
     if len(v_th) != len(parts):
         raise ValueError(
             f"v_th has {len(v_th)} thresholds for {len(parts)} layers; give one "
-            "number, or one for each layer."
+            "number, or one for each layer, pools too."
         )
     for part, threshold in zip(parts, v_th, strict=True):
         start = {"v_th": float(threshold), **options}
         match part:
-            case Pool():
-                raise ValueError(
-                    "pooling is not there for rule='st_rsbp' yet; leave out P."
-                )
+            case Pool(side):
+                of_weights = "weight_bound", "rule_options"
+                neuron = {k: v for k, v in start.items() if k not in of_weights}
+                layers.append(SpikeTrainPool2d(side, **neuron))
             case Convolution(channels, maps, side, padding):
                 layers.append(
                     SpikeTrainConv2d(channels, maps, side, padding=padding, **start)

@@ -118,7 +118,8 @@ class SpikeTrainLinear(_SpikeTrainLayer):
         tau_syn: Synaptic time constant >= 1, in steps.
         refractory: Steps after a spike in which the membrane is 0.
         lateral: Strength of lateral inhibition; 1 in the paper's output layers.
-        desired_count: Spikes forced upon the label's neuron where it is silent.
+        desired_count: Spikes forced upon the label's neuron where it is silent; none in
+            a window of fewer steps.
         weight_bound: Initial weights are uniform in +-weight_bound.
         rule_options: Further options of `st_rsbp`, such as `side`.
         device: Device of the weights.

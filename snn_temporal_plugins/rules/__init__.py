@@ -14,13 +14,13 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal
 
-from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
-from snn_temporal_plugins.rules.st_rsbp import (
+from snn_temporal_plugins.functional.spike_train import (
     SpikeTrainState,
     SpikeTrainWindow,
-    st_rsbp,
-    st_rsbp_window,
 )
+from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
+from snn_temporal_plugins.rules.st_rsbp import st_rsbp, st_rsbp_window
+from snn_temporal_plugins.rules.st_rsbp_pool import st_rsbp_pool, st_rsbp_pool_window
 from snn_temporal_plugins.rules.stdbp import stdbp
 from snn_temporal_plugins.rules.tssl_bp import LIFWindow, tssl_bp, tssl_bp_window
 
@@ -145,6 +145,8 @@ __all__ = [
     "sstdp",
     "sstdp_with_potential",
     "st_rsbp",
+    "st_rsbp_pool",
+    "st_rsbp_pool_window",
     "st_rsbp_window",
     "stdbp",
     "tssl_bp",

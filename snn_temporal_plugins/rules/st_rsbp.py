@@ -45,13 +45,13 @@ v_th = w = 1.
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_input
 
 from snn_temporal_plugins.functional.arguments import require_floating
 from snn_temporal_plugins.functional.effect_table import (
@@ -59,15 +59,25 @@ from snn_temporal_plugins.functional.effect_table import (
     polynomial_factors,
     side_factors,
 )
-from snn_temporal_plugins.functional.lif import require_time_constant, require_window
+from snn_temporal_plugins.functional.lif import require_window
+from snn_temporal_plugins.functional.spike_train import (
+    SpikeTrainState,
+    SpikeTrainWindow,
+    error_of_counts,
+    require_neuron,
+    require_settings,
+    spike_counts,
+    state_or_rest,
+    whole,
+)
 from snn_temporal_plugins.kernels import (
     effect_gradient,
     effect_ratio,
-    require_binary,
+    image_effects,
+    image_window,
+    slid,
     spike_train_window,
-    survival,
     synaptic_effect,
-    trace,
     weighted_ratio,
 )
 
@@ -78,33 +88,6 @@ Solver = Literal["math", "original"]
 _side_factors = torch.compiler.assume_constant_result(side_factors)
 _AT_ONCE = 4  # samples whose (out, out) tables are held
 _SMALLEST = 1e-4  # of S with recurrent connections, and of 1 / F
-
-
-class SpikeTrainState(NamedTuple):
-    """Where a window has ended; no gradient passes through it.
-
-    Attributes:
-        neurons: v, q, steps that it is still refractory, and spikes of the last step,
-            each (batch, neurons), stacked.
-        last_input: Input spikes of the last step, (batch, ...); they arrive next.
-    """
-
-    neurons: Tensor
-    last_input: Tensor
-
-
-class SpikeTrainWindow(NamedTuple):
-    """A window of leaky integrate-and-fire neurons with delayed synapses.
-
-    Attributes:
-        spikes: 0 or 1, (time, batch, ...).
-        activity: Sum of v at the spikes, the T-PSP, (batch, ...); no gradient.
-        state: Where the next window goes on.
-    """
-
-    spikes: Tensor
-    activity: Tensor
-    state: SpikeTrainState
 
 
 class _Law(NamedTuple):
@@ -125,20 +108,12 @@ class _Law(NamedTuple):
 class _STRSBPFunction(torch.autograd.Function):
     @staticmethod
     def forward(x, weight, recurrent, last, neurons, law):
-        dense = weight.dim() == 2
-        if not dense:  # the synapses of all steps at once
-            if not torch.compiler.is_compiling():  # no graph holds a raise
-                require_binary(x)
-            steps = x.shape[:2]
-            x, last = (
-                F.conv2d(part, weight, stride=law.stride, padding=law.padding)
-                for part in (x.flatten(0, 1), last)
-            )
-            x, last = x.unflatten(0, steps).flatten(2), last.flatten(1)
+        if weight.dim() == 4:
+            slide = law.stride, law.padding
+            return image_window(x, last, weight, neurons, *law[:4], *slide)
         if law.lateral:
             recurrent = law.lateral * (torch.eye(len(weight)).to(weight) - 1)
-        rows = weight if dense else weight.new_empty(0, 0)
-        return spike_train_window(x, last, rows, recurrent, neurons, *law[:4])
+        return spike_train_window(x, last, weight, recurrent, neurons, *law[:4])
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -155,9 +130,7 @@ class _STRSBPFunction(torch.autograd.Function):
             return (None,) * 6
         x, weight, recurrent, spikes = ctx.saved_tensors
         law = ctx.law
-        # a gradient with respect to counts comes as one step, expanded
-        error = grad[0] if grad.stride(0) == 0 else grad.mean(0)
-        delta = error / law.v_th  # (7)
+        delta = error_of_counts(grad) / law.v_th  # (7)
         for_weights = delta
         if law.lateral:
             for_weights = delta * _lateral_factor(spikes, law)
@@ -172,22 +145,22 @@ class _STRSBPFunction(torch.autograd.Function):
         return grad_x, grad_weight, grad_recurrent, None, None, None
 
 
-def _counts(spikes: Tensor) -> Tensor:
-    """Spikes in the window: a matrix product, which is faster than a sum over time."""
-    one = spikes.new_ones(1, len(spikes))
-    return (one @ spikes.flatten(1)).view(spikes.shape[1:])
-
-
 def _side_sum(weight: Tensor, count_in: Tensor, count: Tensor, law: _Law) -> Tensor:
     """sum_j W_ij beta(o_j, o_i), (batch, out)."""
+    dtype, weight = weight.dtype, weight.to(_wide(weight))
     by_input, by_output = (table.to(weight) for table in law.side)
-    total = torch.zeros_like(count)
+    total = torch.zeros_like(count, dtype=weight.dtype)
     row = count_in.long().clamp(max=len(by_input) - 1)
     column = count.long().clamp(max=len(by_output) - 1)
     for k in range(by_input.shape[1]):
         weighted = _weighted_sum(by_input[:, k][row], weight, law)
         total = total + by_output[:, k][column] * weighted
-    return total
+    return total.to(dtype)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """The type of x, or float32: powers of counts overflow half precision."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _weighted_sum(x: Tensor, weight: Tensor, law: _Law) -> Tensor:
@@ -201,7 +174,7 @@ def _dense_gradients(
     x, spikes, weight, recurrent, delta, for_weights, law, need_in
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     constants = law.tau_mem, law.tau_syn, law.refractory
-    count_in, count = _counts(x), _counts(spikes)
+    count_in, count = spike_counts(x), spike_counts(spikes)
     if not len(recurrent):
         side = _side_sum(weight, count_in, count, law)
         s = 1 - torch.where(count > 0, side, 0) / law.v_th  # (5), (6)
@@ -219,7 +192,9 @@ def _dense_gradients(
     if need_in:  # (9)
         grad_in, grad_recurrent = torch.zeros_like(count_in), 0
         coupling = recurrent.mT.contiguous().mT / -law.v_th  # as the kernel reads it
-        some = delta.ne(0).any(1).nonzero()[:, 0]  # the others have no error
+        some = torch.arange(len(delta), device=delta.device)
+        if not torch.compiler.is_compiling():  # no graph leaves out by values
+            some = some[delta.ne(0).any(1)]  # the others have no error
         for b in some.split(_AT_ONCE):
             system, grad = weighted_ratio(
                 spikes, spikes, coupling, error, b, *constants
@@ -231,7 +206,7 @@ def _dense_gradients(
                 phi, _ = weighted_ratio(x, spikes, weight, passed, b, *constants)
                 grad_in[b] = _original_solve(system, phi, delta[b])
             else:
-                passed[b] = torch.linalg.solve(system.mT, delta[b])
+                passed[b] = _solve(system.mT, delta[b])
     else:
         _, grad_recurrent = effect_gradient(
             spikes, spikes, recurrent, error, passed, *constants, False
@@ -243,47 +218,45 @@ def _dense_gradients(
     return grad_in if need_in and original else through, grad, grad_recurrent
 
 
+def _solve(system: Tensor, right: Tensor) -> Tensor:
+    """The solution, in single precision at least: there is none in half."""
+    kind = _wide(system)
+    return torch.linalg.solve(system.to(kind), right.to(kind)).to(system.dtype)
+
+
 def _original_solve(system: Tensor, phi: Tensor, delta: Tensor) -> Tensor:
     """dE/do_j as the released program computes it, matrices read column by column."""
     samples, n, n_in = phi.shape
     columns = phi.contiguous().view(samples, n_in, n).mT
-    solution = torch.linalg.solve(system.mT, columns)
+    solution = _solve(system.mT, columns)
     return (delta[:, None] @ solution.mT.contiguous().view(samples, n, n_in))[:, 0]
 
 
 def _conv_gradients(
     x, spikes, weight, recurrent, delta, for_weights, law, need_in
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    count_in, count = _counts(x), _counts(spikes)
+    count_in, count = spike_counts(x), spike_counts(spikes)
     clamped = count.clamp(max=len(law.side.by_input) - 1)
     side = _side_sum(weight, count_in, clamped, law)
     s = 1 - torch.where(count > 0, side, 0) / law.v_th
-    slide = {"stride": law.stride, "padding": law.padding}
-    size = _slid(x.shape[3:], weight.shape[2:], law.stride, law.padding)
-    shape = len(delta), len(weight), *size
-    merged = x.shape[0] * len(delta), *shape[1:]
-    kernel = survival(spikes, law.tau_mem, law.refractory) / law.tau_syn
-    p = trace(x, law.tau_syn)
-    error = (kernel * (for_weights / s)).view(merged)
-    grad = conv2d_weight(p.flatten(0, 1), list(weight.shape), error, **slide)
-    if not need_in:
-        return x.new_empty(0), grad, None
     passed = delta / s
-    sample = x.shape[2:]
+    constants = law.tau_mem, law.tau_syn, law.refractory, law.stride, law.padding
+    through, grad = image_effects(x, spikes, weight, passed, *constants, need_in)
+    if not need_in:
+        return through, grad, None
+    size = len(delta), len(weight), *slid(x.shape[3:], weight.shape[2:], *constants[3:])
 
-    def back(y: Tensor) -> Tensor:
-        return conv2d_input([len(y), *sample], weight, y, **slide)
+    def half(y: Tensor) -> Tensor:
+        slide = {"stride": law.stride, "padding": law.padding}
+        return 0.5 * conv2d_input(count_in.shape, weight, y.view(size), **slide)
 
-    through = back((kernel * passed).view(merged)).view_as(p)
-    active = (through * p).sum(0) / count_in.clamp(min=1)
-    active = active + 0.5 * back((passed * (count == 0)).view(shape))
-    silent = 0.5 * back(passed.view(shape))
-    return torch.where(count_in > 0, active, silent), grad, None
+    active = through / count_in.clamp(min=1) + half(passed * (count == 0))
+    return torch.where(count_in > 0, active, half(passed)), grad, None
 
 
 def _lateral_factor(spikes: Tensor, law: _Law) -> Tensor:
     """F of the module docstring, (batch, out)."""
-    count = _counts(spikes)
+    count = spike_counts(spikes)
     effect = synaptic_effect(spikes, spikes, law.tau_mem, law.tau_syn, law.refractory)
     ratio = effect_ratio(effect, count, count)
     fires = count > 0
@@ -304,13 +277,12 @@ def _away_from_zero(x: Tensor) -> Tensor:
 def _forced(spikes: Tensor, label: Tensor, desired_count: int) -> Tensor:
     """The spikes, with a regular train where the label's neuron is silent."""
     period = len(spikes) // desired_count
-    silent = spikes.sum(0).gather(1, label[:, None])[:, 0] == 0
-    if period < 1 or not bool(silent.any()):
+    if period < 1:
         return spikes
-    spikes = spikes.clone()
-    sample = silent.nonzero()[:, 0]
-    spikes[period::period, sample, label[sample]] = 1
-    return spikes
+    regular = torch.zeros_like(spikes[:, :1, :1])
+    regular[period::period] = 1
+    told = F.one_hot(label, spikes.shape[2]).bool()
+    return torch.where(told & (spike_counts(spikes) == 0), regular, spikes)
 
 
 def st_rsbp(
@@ -356,7 +328,8 @@ def st_rsbp(
         padding: Convolution: silent border on every side.
         label: Output layer in training: class indices, (batch,), int64, for F and
             forced spikes.
-        desired_count: Spikes forced upon the label's neuron.
+        desired_count: Spikes forced upon the label's neuron where it is silent; none
+            in a window of fewer steps.
         lateral: Strength >= 0 of lateral inhibition, 1 in the paper's output layers.
             Excludes recurrent weights.
 
@@ -443,23 +416,17 @@ def st_rsbp_window(
         ValueError: as in `st_rsbp`, or state does not fit.
     """
     require_window("spikes", spikes)
-    require_time_constant("tau_mem", tau_mem)
-    require_time_constant("tau_syn", tau_syn)
-    _check_settings(v_th, refractory, solver, stride, padding, desired_count, lateral)
+    require_neuron(v_th, tau_mem, tau_syn, refractory)
+    _check_settings(solver, stride, padding, desired_count, lateral)
     size = _output_size(spikes, weight, recurrent_weight, stride, padding)
     if lateral and (recurrent_weight is not None or len(size) != 1):
         raise ValueError(
             "lateral inhibition is for dense output layers without recurrent_weight; "
             f"here lateral is {lateral}. Leave it at 0."
         )
-    batch, neurons = spikes.shape[1], math.prod(size)
-    if state is None:
-        state = SpikeTrainState(
-            spikes.new_zeros(4, batch, neurons), spikes.new_zeros(spikes.shape[1:])
-        )
-    _check_state(state, spikes, neurons)
+    state = state_or_rest(state, spikes, math.prod(size))
     if label is not None:
-        _check_label(label, batch, size)
+        _check_label(label, spikes.shape[1], size)
     steps = len(spikes)
     if torch.compiler.is_compiling():
         steps = len(spikes.unbind())  # a graph for each number of steps, not for all
@@ -519,7 +486,7 @@ def _output_size(spikes, weight, recurrent, stride, padding) -> tuple[int, ...]:
                 f"{weight.shape[1]} maps; expected (time, batch, {weight.shape[1]}, "
                 "height, width)."
             )
-        height, width = _slid(spikes.shape[3:], weight.shape[2:], stride, padding)
+        height, width = slid(spikes.shape[3:], weight.shape[2:], stride, padding)
         if height < 1 or width < 1:
             raise ValueError(
                 f"input of {tuple(spikes.shape[3:])} with padding {padding} is smaller "
@@ -543,33 +510,6 @@ def _output_size(spikes, weight, recurrent, stride, padding) -> tuple[int, ...]:
     return size
 
 
-def _slid(image, kernel, stride: int, padding: int) -> list[int]:
-    """Places of a kernel that slides over an image, down and across."""
-    return [
-        (n + 2 * padding - side) // stride + 1
-        for n, side in zip(image, kernel, strict=True)
-    ]
-
-
-def _check_state(state: Any, spikes: Tensor, neurons: int) -> None:
-    if not isinstance(state, tuple) or len(state) != 2:
-        raise TypeError(
-            f"state is {type(state).__name__}; it must be the SpikeTrainState that the "
-            "window before has returned, or None to start at rest."
-        )
-    expected = (4, spikes.shape[1], neurons), tuple(spikes.shape[1:])
-    for name, part, shape in zip(SpikeTrainState._fields, state, expected, strict=True):
-        require_floating(f"state.{name}", part)
-        found = tuple(part.shape), part.dtype, part.device
-        if found != (shape, spikes.dtype, spikes.device):
-            raise ValueError(
-                f"state.{name} is {part.dtype} of shape {tuple(part.shape)} on "
-                f"{part.device}; expected {spikes.dtype} of shape {shape} on "
-                f"{spikes.device}. Pass the state that the window before has returned, "
-                "or None to start at rest."
-            )
-
-
 def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
     if label.dtype != torch.int64:
         raise TypeError(f"label is {label.dtype}; class indices are torch.int64.")
@@ -578,6 +518,8 @@ def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
             f"label has shape {tuple(label.shape)}; an output layer is dense and takes "
             f"class indices ({batch},)."
         )
+    if torch.compiler.is_compiling():  # no graph holds a raise
+        return
     if batch and not 0 <= int(label.min()) <= int(label.max()) < size[0]:
         raise ValueError(
             f"label holds {int(label.min())} to {int(label.max())}; allowed are 0 to "
@@ -585,21 +527,11 @@ def _check_label(label: Tensor, batch: int, size: tuple[int, ...]) -> None:
         )
 
 
-def _check_settings(
-    v_th, refractory, solver, stride, padding, desired_count, lateral
-) -> None:
-    def whole(value: Any, least: int) -> bool:
-        return isinstance(value, int) and value >= least
-
-    limits = (
-        ("v_th", v_th, 1e-6 < v_th < math.inf, "above 1e-6 and finite"),
-        ("refractory", refractory, whole(refractory, 0), "0 or more whole steps"),
+def _check_settings(solver, stride, padding, desired_count, lateral) -> None:
+    require_settings(
         ("solver", solver, solver in ("math", "original"), "'math' or 'original'"),
         ("stride", stride, whole(stride, 1), "a whole number, 1 or more"),
         ("padding", padding, whole(padding, 0), "a whole number, 0 or more"),
         ("desired_count", desired_count, whole(desired_count, 1), "1 or more spikes"),
         ("lateral", lateral, 0 <= lateral < math.inf, "0 or more"),
     )
-    for name, value, good, allowed in limits:
-        if not good:
-            raise ValueError(f"{name} is {value!r}; it must be {allowed}.")

@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from snn_temporal_plugins.functional import psp_filter, train_to_times
+from snn_temporal_plugins.neurons import SpikeTrainPool2d
 from snn_temporal_plugins.training.classifier import first
 from snn_temporal_plugins.training.module import TemporalClassifier
 from snn_temporal_plugins.training.spike_count import SpikeCountClassifier
@@ -45,11 +46,14 @@ def spiking_layers(network: nn.Module) -> dict[str, nn.Module]:
 
     Returns:
         Modules with `weight`, `(out, in, ...)`, and `v_th`, their own or of the layer
-        `core` which they wrap, in the order in which they were registered.
+        `core` which they wrap, and pools of spiking neurons, whose weights are all 1;
+        in the order in which they were registered.
     """
 
     def visit(module: nn.Module) -> Iterator[nn.Module]:
-        if hasattr(module, "weight") and _constant(module, "v_th") is not None:
+        pool = isinstance(getattr(module, "core", module), SpikeTrainPool2d)
+        weights = pool or hasattr(module, "weight")
+        if weights and _constant(module, "v_th") is not None:
             yield module
         else:
             for child in module.children():

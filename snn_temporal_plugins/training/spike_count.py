@@ -69,8 +69,8 @@ class SpikeCountClassifier(Classifier):
         network: Architecture such as `784-400-R400-10`, or a module of your own.
         rule: Name of the learning rule; only for an architecture string, like all up to
             `rule_options`.
-        v_th: Thresholds, one for each layer, or one for all; None: 20, and 15 for the
-            last.
+        v_th: Thresholds, one for each layer, pools too, or one for all; None: 20, 2 for
+            pools, and 15 for the last layer.
         tau_mem: Membrane time constant, in steps.
         tau_syn: Synaptic time constant, in steps.
         refractory: Steps after a spike in which the membrane is 0; NIR holds networks

@@ -15,6 +15,7 @@ OPTIONS = {
     "recurrent": ("RecurrentLIF", (6, 8), {}),
     "reservoir": ("RecurrentLIF", (6, 8), {"grid": (2, 2, 2)}),
     "conv": ("SpikeTrainConv2d", (2, 3, 3), {"stride": 2, "padding": 1}),
+    "pool": ("SpikeTrainPool2d", (2,), {}),
 }
 QUICK = {"v_th": 2.0, "tau_mem": 16.0, "tau_syn": 4.0}
 
@@ -35,13 +36,15 @@ def make(host, kind, p=None, **options):
         words = {"v_th": "threshold", "method": "rule"}
         words["method_options"] = "rule_options"
         p = {words.get(key, key): value for key, value in p.items()}
+        if kind == "pool":  # there is nothing to set
+            p.pop("rule_options", None)
         layer = getattr(tsnn, name)(*sizes, **p, **more, **options)
     return layer.double()
 
 
 def image_or_row(kind, *before, seed=0):
     """Spikes that a layer takes, with these axes before."""
-    shape = (2, 7, 7) if kind == "conv" else (6,)
+    shape = (2, 7, 7) if kind in ("conv", "pool") else (6,)
     return events(*before, *shape, rate=0.6, seed=seed)
 
 
@@ -49,5 +52,6 @@ def lift(network):
     """Raise the input weights, so that all layers fire."""
     with torch.no_grad():
         for layer in network if isinstance(network, nn.Sequential) else [network]:
-            getattr(layer, "core", layer).weight.add_(0.2)
+            if hasattr(layer := getattr(layer, "core", layer), "weight"):  # no pool
+                layer.weight.add_(0.2)
     return network

@@ -13,7 +13,7 @@ from tests.adapters.spike_train_hosts import HOSTS, KINDS, image_or_row, lift, m
 T = 40
 LABEL = torch.tensor([0, 2, 1])
 ALL_KINDS = pytest.mark.parametrize(
-    "kind", ["dense", "output", "recurrent", "reservoir", "conv"]
+    "kind", ["dense", "output", "recurrent", "reservoir", "conv", "pool"]
 )
 
 
@@ -102,7 +102,8 @@ def test_copies_pickles_loads_and_changes_type(host, kind):
     x = image_or_row(kind, T, 2).float()
     wanted, state = layer(x)
     assert wanted.dtype == state.neurons.dtype == torch.float32 and wanted.any()
-    names = ["core.weight"]
+    names = [] if kind == "pool" else ["core.weight"]
+    assert hasattr(layer, "weight") == (kind != "pool")
     if kind in ("recurrent", "reservoir"):
         names.append("core.recurrent_weight")
         assert layer.recurrent_weight is layer.core.recurrent_weight
@@ -127,6 +128,10 @@ def test_constants_reach_the_core(host):
         assert constants == (9.0, 3.0, 4.0, 1)
         assert core.settings["solver"] == "original"
         assert 0.2 < core.weight.abs().max() <= 0.25
+    core = make(host, "pool", p).core
+    assert core.settings == {k: p[k] for k in ("v_th", "tau_mem", "tau_syn")} | {
+        "refractory": 1
+    }
     assert make(host, "reservoir").core.grid == (2, 2, 2)
     settings = make(host, "output").core.settings
     assert (settings["lateral"], settings["desired_count"]) == (1.0, 4)
@@ -140,6 +145,8 @@ def test_both_hosts_have_the_defaults_of_the_core():
             assert layer.core.weight_bound == twin.weight_bound
         layer = host.SpikeTrainConv2d(1, 2, 3)
         assert layer.core.settings == type(layer.core)(1, 2, 3).settings
+        layer = host.SpikeTrainPool2d(2)
+        assert layer.core.settings == type(layer.core)(2).settings
 
 
 @HOSTS

@@ -7,6 +7,7 @@ from snn_temporal_plugins.neurons import (
     RecurrentLIF,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
     TimeFlatten,
     build_network,
 )
@@ -53,6 +54,17 @@ def convolution():
     )
 
 
+def pooled():
+    """Pools that leave a rim, one with a filter and one without."""
+    return nn.Sequential(
+        SpikeTrainConv2d(2, 4, 3, v_th=3.0, **QUICK),
+        SpikeTrainPool2d(2, v_th=1.5, **QUICK),
+        SpikeTrainPool2d(2, v_th=2.5, tau_mem=9.0, tau_syn=1.0, refractory=0),
+        TimeFlatten(),
+        SpikeTrainLinear(16, 4, v_th=3.0, lateral=0.5, **QUICK),
+    )
+
+
 def uneven():
     """Other constants in every layer, without a filter, of one neuron."""
     return nn.Sequential(
@@ -67,6 +79,7 @@ EVENTS = draw(60, 20, 30, rate=0.2)
 NETWORKS = {
     "built": lambda: seeded(built, EVENTS),
     "convolution": lambda: seeded(convolution, draw(40, 8, 2, 7, 7, rate=0.3)),
+    "pooled": lambda: seeded(pooled, draw(40, 8, 2, 11, 12, rate=0.1)),
     "uneven": lambda: seeded(uneven, EVENTS),
     "reservoir": lambda: seeded(
         lambda: nn.Sequential(
@@ -76,4 +89,4 @@ NETWORKS = {
         EVENTS,
     ),
 }
-SHAPES = {"convolution": (2, 7, 7)}
+SHAPES = {"convolution": (2, 7, 7), "pooled": (2, 11, 12)}

@@ -29,6 +29,7 @@ from snn_temporal_plugins.neurons import (
     RecurrentLIF,
     SpikeTrainConv2d,
     SpikeTrainLinear,
+    SpikeTrainPool2d,
     TimeFlatten,
 )
 from tests.export.euler import euler
@@ -168,8 +169,9 @@ def test_a_threshold_that_is_met_is_crossed(tmp_path):
 def snntorch_network():
     return nn.Sequential(
         tsnn.SpikeTrainConv2d(1, 3, 3, threshold=2.0, **QUICK, output=False),
+        tsnn.SpikeTrainPool2d(2, threshold=1.0, **QUICK, output=False),
         nn.Flatten(2),
-        tsnn.RecurrentLIF(108, 12, threshold=3.0, **QUICK, output=False),
+        tsnn.RecurrentLIF(27, 12, threshold=3.0, **QUICK, output=False),
         nn.Dropout(0.0),
         tsnn.SpikeTrainLinear(12, 4, threshold=2.0, lateral=1.0, **QUICK),
     )
@@ -179,8 +181,9 @@ def norse_network():
     p = tnorse.SpikeTrainParameters(v_th=2.0, **QUICK)
     return norse.SequentialState(
         tnorse.SpikeTrainConv2d(1, 3, 3, p),
+        tnorse.SpikeTrainPool2d(2, p._replace(v_th=1.0)),
         nn.Flatten(2),
-        tnorse.RecurrentLIF(108, 12, p),
+        tnorse.RecurrentLIF(27, 12, p),
         tnorse.SpikeTrainLinear(12, 4, p, lateral=1.0),
     )
 
@@ -202,7 +205,7 @@ def test_the_file_gives_the_spikes_of_the_hosts_network(make, tmp_path):
     graph = nir.read(tmp_path / "net.nir")
     both = make is behind_tssl_bp
     assert graph.metadata["rule"] == ("st_rsbp, tssl_bp" if both else "st_rsbp")
-    assert graph.metadata["shift"] == (1 if both else 3)
+    assert graph.metadata["shift"] == (1 if both else 4)
 
 
 def conv(*layers):
@@ -221,6 +224,12 @@ def with_threshold(v_th):
     return network
 
 
+def pool(side=2, **options):
+    layer = SpikeTrainPool2d(side, refractory=0)
+    vars(layer).update(options)
+    return layer
+
+
 def dense(**options):
     return SpikeTrainLinear(8, 3, **{"refractory": 0, **options})
 
@@ -231,6 +240,11 @@ REFUSED = {
         ExportCode.REFRACTORY,
         r"layer '1' .*refractory=2.*allowed: 0\. Train with that",
     ),
+    "refractory pool": (
+        lambda: conv(SpikeTrainPool2d(2), TimeFlatten(), dense()),
+        ExportCode.REFRACTORY,
+        r"layer '1' \(SpikeTrainPool2d\) has refractory=2",
+    ),
     "PSPs": (
         lambda: nn.Sequential(PSPFilter(), LIFLinear(9, 8), dense()),
         ExportCode.ENCODING,
@@ -239,7 +253,22 @@ REFUSED = {
     "a pool": (
         lambda: conv(PSPPool2d(2), TimeFlatten(), dense()),
         ExportCode.ENCODING,
+        "takes spikes of 0 and 1.*pool by SpikeTrainPool2d",
+    ),
+    "sums before a pool": (
+        lambda: conv(PSPPool2d(2), pool(), TimeFlatten(), dense()),
+        ExportCode.ENCODING,
         "takes spikes of 0 and 1",
+    ),
+    "threshold of a pool": (
+        lambda: conv(pool(v_th=1e-6), TimeFlatten(), dense()),
+        ExportCode.THRESHOLD,
+        "not above 0",
+    ),
+    "a pool without room": (
+        lambda: conv(pool(5), TimeFlatten(), dense()),
+        ExportCode.INPUT_SHAPE,
+        "does not fit",
     ),
     "NaN": (lambda: with_nan("weight"), ExportCode.NOT_FINITE, "checkpoint"),
     "recurrent NaN": (
@@ -274,6 +303,21 @@ def test_what_readers_could_not_run_is_refused(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_nodes_of_a_pool():
+    network = conv(pool(v_th=1.5), TimeFlatten(), dense())
+    graph = to_nir(network, input_shape=(1, 6, 6))
+    kinds = [type(node).__name__ for node in graph.nodes.values()]
+    assert kinds == [
+        *("Input", "Conv2d", "CubaLIF", "SumPool2d", "CubaLIF", "Flatten"),
+        *("Linear", "CubaLIF", "Output"),
+    ]
+    assert graph.metadata["shift"] == 3
+    sums, neurons = graph.nodes["l1b_pool"], graph.nodes["l1c_fire"]
+    assert sums.kernel_size.tolist() == sums.stride.tolist() == [2, 2]
+    assert neurons.v_threshold.shape == (2, 2, 2)
+    np.testing.assert_allclose(neurons.v_threshold, 8 * (1.5 - 1e-6), rtol=1e-12)
+
+
 def test_a_filter_may_follow_for_a_layer_that_takes_psps():
     network = nn.Sequential(dense(), PSPFilter(3.0), LIFLinear(3, 2))
     assert to_nir(network).metadata["rule"] == "st_rsbp, tssl_bp"
@@ -287,6 +331,7 @@ def test_a_filter_may_follow_for_a_layer_that_takes_psps():
     [
         (lambda: nn.Sequential(dense()), ExportCode.SPIKE_TRAIN),
         (conv, ExportCode.SPIKE_TRAIN),
+        (lambda: nn.Sequential(pool()), ExportCode.SPIKE_TRAIN),
         (lambda: nn.Sequential(dense(lateral=1.0)), ExportCode.RECURRENT),
         (built, ExportCode.RECURRENT),  # though a feed-forward layer comes first
         (snntorch_network, ExportCode.RECURRENT),

@@ -120,6 +120,16 @@ def test_short_windows_have_tables_too(steps, side):
         np.testing.assert_allclose(values, effect[1:, 1:], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
+def test_long_windows_have_tables_too():
+    """C(50000, 100) is beyond float64; spikes so rare hardly see each other."""
+    effect = mean_effect(64.0, 8.0, 50_000)
+    assert np.isfinite(effect).all() and (effect[1:, 1:] > 0).all()
+    count = np.arange(101)
+    near = effect[1, 1] * count[:, None] * count
+    np.testing.assert_allclose(effect[1:, 1:], near[1:, 1:], rtol=0.15)
+
+
 def test_tables_are_kept_and_safe():
     effect = mean_effect(64.0, 8.0, 50)
     assert mean_effect(64.0, 8.0, 50) is effect

@@ -224,3 +224,28 @@ def convolution(x, kernel, error, beta, *, stride, padding, v_th, rows, **consta
     for i, j, index in places:
         grad[index] += grad_dense[i, j]
     return spikes.reshape(steps, *size), grad_in.reshape(shape), grad
+
+
+def pooled(shape, side):
+    """The dense weight of a pool on (channel, height, width), 1 or 0, and its shape."""
+    channels, down, across = shape[0], shape[1] // side, shape[2] // side
+    dense = np.zeros((channels, down, across, *shape))
+    for c, y, x in np.ndindex(channels, down, across):
+        for a, b in np.ndindex(side, side):
+            dense[c, y, x, c, y * side + a, x * side + b] = 1
+    size = channels, down, across
+    return dense.reshape(int(np.prod(size)), -1), size
+
+
+def pool(x, side, error, *, v_th, **constants):
+    """Spikes of a pool, and the gradient of input counts."""
+    steps, *shape = x.shape
+    dense, size = pooled(shape, side)
+    flat, error = x.reshape(steps, -1), error.ravel()
+    spikes, _ = forward(flat, dense, None, v_th=v_th, **constants)
+    e, count_in = effects(flat, spikes, **constants), flat.sum(0)
+    grad_in = np.zeros(flat.shape[1])
+    for i, j in np.ndindex(dense.shape):
+        if dense[i, j] and spikes[:, i].any() and count_in[j]:
+            grad_in[j] += error[i] * e[i, j] / count_in[j]
+    return spikes.reshape(steps, *size), grad_in.reshape(shape)

@@ -216,6 +216,33 @@ def test_single_and_double_precision_agree(kind):
     torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_learns_the_same(kind):
+    """Counts to the fourth are beyond it, and there is no solver in it."""
+    results = []
+    for dtype in (torch.float64, torch.float16):
+        leaves, settings, error = net(kind, steps=150, dtype=dtype)
+        spikes = st_rsbp(*leaves, **settings)
+        grads = torch.autograd.grad(spikes.sum(0), leaves, error)
+        assert all(grad.dtype == dtype for grad in grads)
+        results.append([spikes.double(), *(grad.double() for grad in grads)])
+    assert results[0][0].sum(0).max() > 30
+    for a, b in zip(*results, strict=True):
+        assert b.isfinite().all()
+        assert torch.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.9
+
+
+@pytest.mark.parametrize("steps", [5, 6])
+def test_a_window_shorter_than_the_desired_count_forces_nothing(steps):
+    leaves, settings, error = net("labelled", steps=steps, batch=2)
+    settings |= {"desired_count": 6, "lateral": 0.0}
+    leaves[1].data[1] = -1  # the label of the second sample is silent
+    error[0] = 0
+    spikes = st_rsbp(*leaves, **settings)
+    _, grad = torch.autograd.grad(spikes.sum(0), leaves, error)
+    assert grad[1].any() == (steps == 6)
+
+
 def test_the_default_table_may_be_given_and_the_direct_one_is_near():
     leaves, settings, error = net("dense")
     table = effect_polynomials(20.0, 4.0, 40)
@@ -234,7 +261,9 @@ def test_the_default_table_may_be_given_and_the_direct_one_is_near():
 @pytest.mark.slow
 # Dynamo itself creates an instance of the Function that it traces
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("kind", ["dense", "lateral", "conv"])
+# the forward of a solver, in Inductor itself
+@pytest.mark.filterwarnings("ignore:.*_prims_common.check:FutureWarning")
+@pytest.mark.parametrize("kind", KINDS)
 def test_compiles_in_one_graph(kind):
     leaves, settings, error = net(kind, steps=8)
 

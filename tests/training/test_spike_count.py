@@ -7,7 +7,7 @@ from torch import nn
 
 from snn_temporal_plugins.functional import exponential_weight_penalty, spike_count_loss
 from snn_temporal_plugins.neurons import RecurrentLIF, SpikeTrainLinear
-from snn_temporal_plugins.training import SpikeCountClassifier
+from snn_temporal_plugins.training import SpikeCountClassifier, record_spike_trains
 
 SMALL = {
     "v_th": [2.0, 2.0],
@@ -124,6 +124,26 @@ def test_penalty_joins_the_loss():
     torch.testing.assert_close(values[1] - values[0], 3 * penalty)
     grads = torch.autograd.grad(values[1], list(model.network.parameters()))
     assert all(grad.any() for grad in grads)
+
+
+def test_pools_are_recorded_and_not_penalised():
+    model = make("4x4-3C2-P2-4", v_th=[1.0, 1.0, 2.0], weight_penalty=1.0)
+    x, label = first(8)
+    x = x.view(8, 1, 4, 4)
+    model.trainer = L.Trainer(logger=False)
+    with record_spike_trains(model) as trains:
+        loss = model.training_step((x, label), 1)
+    shapes = {name: tuple(train.spikes.shape[2:]) for name, train in trains.items()}
+    assert shapes == {
+        "input": (1, 4, 4),
+        "layer1": (3, 3, 3),
+        "layer2": (3, 1, 1),
+        "layer3": (4,),
+        "output": (4,),
+    }
+    assert trains["layer2"].spikes.any()
+    grads = torch.autograd.grad(loss, list(model.network.parameters()))
+    assert len(grads) == 2 and all(grad.any() for grad in grads)
 
 
 def test_loss_is_that_of_the_settings():
