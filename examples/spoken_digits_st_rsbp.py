@@ -32,6 +32,7 @@ data = SpokenDigits(
     coder="level_crossing",
     shift=2,  # bands, as if another voice had spoken
     speaker=arguments.speaker,
+    validation=270,
     batch_size=32,
     seed=arguments.seed,
 )

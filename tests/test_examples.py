@@ -45,6 +45,7 @@ def folder(variable: str, beside: str, *others: Path) -> str:
             40,
             40,
         ),
+        ("spoken_digits_st_rsbp", "SNN_TEMPORAL_SPOKEN_DIGITS", "fsdd", (), None, 12),
     ],
 )
 def test_example_runs(

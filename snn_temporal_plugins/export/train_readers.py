@@ -116,9 +116,8 @@ def _trains(
 def output_spikes(network: nn.Module, x: ArrayLike) -> NDArray[np.float32]:
     """Spikes of the last layer of a network of LIF layers, `(time, batch, ...)`."""
     network = copy.deepcopy(network).eval()  # without dropout
-    output = network(
-        torch.from_numpy(np.asarray(x).copy()).to(next(network.parameters()))
-    )
+    like = next(network.parameters(), torch.zeros(()))  # pools have no parameters
+    output = network(torch.from_numpy(np.asarray(x).copy()).to(like))
     if isinstance(output, tuple):  # with the host's state or PSPs behind
         output = output[0]
     tau = output_filter(network)
