@@ -1,7 +1,6 @@
 """The examples on real data run, and beat chance after one epoch or a part of one."""
 
 import functools
-import os
 import runpy
 import sys
 from pathlib import Path
@@ -9,19 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.real_data import folder
+
 ROOT = Path(__file__).parents[1]
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-
-
-def folder(variable: str, beside: str, *others: Path) -> str:
-    """Where the data are, or skip."""
-    given = os.environ.get(variable)
-    places = [Path(given)] if given else []
-    places += [ROOT.parent / "shared" / "data" / beside, *others]
-    for place in places:
-        if place.is_dir():
-            return str(place)
-    pytest.skip(f"no data: name the folder by the environment variable {variable}")
 
 
 @pytest.mark.slow

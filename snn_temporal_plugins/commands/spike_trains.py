@@ -80,8 +80,14 @@ def measure(
     network: Any = classifier.network
     operations = count_operations(network, network.input_shape, spikes)
     steps = seen.count.steps // samples
-    sums = 1 if seen.events is None else steps
     out.mkdir(parents=True, exist_ok=True)
+    of_surrogate: dict[str, object] = {}
+    of_image: dict[str, object] = {}
+    if isinstance(classifier, SpikeTrainClassifier):
+        of_surrogate = {"PSPs below 1/(4 tau_syn)": _of(means, "surrogate", percent)}
+        sums = 1 if seen.events is None else steps
+        with_image = round(sums * operations.image)
+        of_image = {"multiplications with the image per sample": with_image}
     rows: dict[str, object] = {
         "test samples": samples,
         "accuracy, float": percent(seen.answer == seen.label),
@@ -94,9 +100,9 @@ def measure(
         ),
         "spikes per neuron and step": _of(means, "rate", "{:.4f}".format),
         "neurons that never spiked": _of(means, "dead", percent),
-        "PSPs below 1/(4 tau_syn)": _of(means, "surrogate", percent),
+        **of_surrogate,
         "synaptic operations per sample": round(operations.synaptic),
-        "multiplications with the image per sample": round(sums * operations.image),
+        **of_image,
         "multiplications of one dense pass": round(operations.dense),
     }
     return rows, _figures(seen)

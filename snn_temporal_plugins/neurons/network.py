@@ -122,12 +122,13 @@ def build_network(
             "tau_mem": 64.0 if tau_mem is None else tau_mem,
             "tau_syn": 8.0 if tau_syn is None else tau_syn,
             "refractory": refractory,
-            "weight_bound": weight_bound,
-            "rule_options": rule_options,
         }
+        synapses = {"weight_bound": weight_bound, "rule_options": rule_options}
         return _network(
             architecture,
-            _spike_train_layers(architecture, v_th, grid, desired_count, options),
+            _spike_train_layers(
+                architecture, v_th, grid, desired_count, options, synapses
+            ),
         )
     v_th = 1.0 if v_th is None else v_th
     if not isinstance(v_th, (int, float)):
@@ -273,6 +274,7 @@ def _spike_train_layers(
     grid: tuple[int, int, int] | None,
     desired_count: int,
     options: dict[str, Any],
+    synapses: dict[str, Any],
 ) -> list[nn.Module]:
     layers: list[nn.Module] = []
     parts = architecture.parts
@@ -282,11 +284,10 @@ def _spike_train_layers(
             "number, or one for each layer, pools too."
         )
     for part, threshold in zip(parts, v_th, strict=True):
-        start = {"v_th": float(threshold), **options}
+        neuron = {"v_th": float(threshold), **options}
+        start = {**neuron, **synapses}
         match part:
             case Pool(side):
-                of_weights = "weight_bound", "rule_options"
-                neuron = {k: v for k, v in start.items() if k not in of_weights}
                 layers.append(SpikeTrainPool2d(side, **neuron))
             case Convolution(channels, maps, side, padding):
                 layers.append(

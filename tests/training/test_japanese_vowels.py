@@ -1,8 +1,5 @@
 """The data module of JapaneseVowels on files that the tests write."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +11,7 @@ from snn_temporal_plugins.training.japanese_vowels import (
     on_off_spikes,
     read_series,
 )
+from tests.real_data import folder
 
 VARIABLE = "SNN_TEMPORAL_JAPANESE_VOWELS"
 HEADER = "# a comment\n@problemName JapaneseVowels\n@data\n"
@@ -165,12 +163,8 @@ def test_the_command_line_finds_it(capsys):
 
 @pytest.mark.data
 def test_real_files():
-    beside = Path(__file__).parents[3] / "shared" / "data" / "uea_ucr"
-    root = None if os.environ.get(VARIABLE) or not beside.is_dir() else str(beside)
-    try:
-        train, test = (read_series(path) for path in find_parts(root))
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    root = folder(VARIABLE, "uea_ucr")
+    train, test = (read_series(path) for path in find_parts(root))
     assert (len(train), len(test)) == (270, 370)
     for part, longest in ((train, 26), (test, 29)):
         frames = [len(one.frames) for one in part]

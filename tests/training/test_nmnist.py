@@ -1,8 +1,5 @@
 """The data module of N-MNIST on small sets that the tests write."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +7,7 @@ import torch
 from snn_temporal_plugins.training import NMNIST
 from snn_temporal_plugins.training.events import read_events
 from snn_temporal_plugins.training.nmnist import find_recordings
+from tests.real_data import folder
 from tests.training.test_events import content
 
 VARIABLE = "SNN_TEMPORAL_NMNIST"
@@ -232,12 +230,8 @@ def test_the_command_line_finds_it(capsys):
 
 @pytest.mark.data
 def test_real_files():
-    beside = Path(__file__).parents[3] / "shared" / "data" / "nmnist_small"
-    root = None if os.environ.get(VARIABLE) or not beside.is_dir() else str(beside)
-    try:
-        train, test = find_recordings(root)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    root = folder(VARIABLE, "nmnist_small")
+    train, test = find_recordings(root)
     if len(train) != 1000:
         pytest.skip(f"{VARIABLE} names another set than the small one")
     assert sum(len(read_events(path).x) for path, _ in train + test) == 4_518_827

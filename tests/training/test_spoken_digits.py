@@ -1,8 +1,5 @@
 """The data module of the spoken digits on recordings that the tests write."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +7,7 @@ import torch
 from snn_temporal_plugins.training import SpokenDigits
 from snn_temporal_plugins.training.audio import bsa, level_crossing, mel_levels
 from snn_temporal_plugins.training.sound_files import read_sound
+from tests.real_data import folder
 from tests.training.test_audio import tone
 from tests.training.test_sound_files import riff
 
@@ -178,11 +176,7 @@ def test_the_command_line_finds_it(name, capsys):
 @pytest.mark.data
 @pytest.mark.slow
 def test_real_files():
-    beside = Path(__file__).parents[3] / "shared" / "data" / "fsdd"
-    root = os.environ.get(VARIABLE) or (str(beside) if beside.is_dir() else None)
-    if root is None:
-        pytest.skip(f"{SpokenDigits.name}: no folder is named. {SpokenDigits.cure}")
-    data = SpokenDigits(root, batch_size=300, validation=300)
+    data = SpokenDigits(folder(VARIABLE, "fsdd"), batch_size=300, validation=300)
     data.setup("fit")
     assert [len(split.label) for split in data.splits] == [2400, 300, 300]
     ((x, label),) = data.test_dataloader()
