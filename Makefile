@@ -6,10 +6,12 @@ READY := $(VENV)/ready
 # kernels of small networks gain nothing from more (README, "Threads").
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test sweep lint bench clean
 help:
 	@echo "make demo    train, test, export and emulate a ReL-PSP network on digits"
 	@echo "make test    the whole test suite, linter and type checker"
+	@echo "make sweep   the long tests: 1,000 random networks in every emulator, simulator"
+	@echo "             and reader, 100,000 broken bundles"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   measure speed against peers and rewrite the README's table;"
 	@echo "             ROOT=FOLDER names the folder of MNIST"
@@ -31,6 +33,9 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest
+
+sweep: $(READY)
+	$(VENV)/bin/python -m pytest -m sweep
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
