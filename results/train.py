@@ -16,6 +16,7 @@ import csv
 import json
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from snn_temporal_plugins.cli import main as snn_temporal
@@ -57,7 +58,9 @@ def newest(folder: Path) -> Path | None:
     return max(runs, key=lambda run: int(run.name.split("_")[1]), default=None)
 
 
-def fit(row: str, seed: int, root: str | None) -> Path:
+def fit(
+    row: str, seed: int, root: str | None, more: Mapping[str, str] | None = None
+) -> Path:
     """Train one seed to its end, from where it stands; return the folder of the run."""
     name = f"results/{row}_seed{seed}"
     run = newest(Path("runs") / name)
@@ -72,7 +75,7 @@ def fit(row: str, seed: int, root: str | None) -> Path:
         settings = ["--seed_everything", str(seed), "--data.seed", str(seed)]
         settings += ["--name", name, "--trainer.enable_progress_bar", "false"]
         settings += ["--data.root", root] if root is not None else []
-        for option, value in CHANGES.get(row, {}).items():
+        for option, value in {**CHANGES.get(row, {}), **(more or {})}.items():
             settings += [f"--{option}", value]
         snn_temporal(
             ["fit", "-c", str(CONFIGS / f"{row.split('/')[0]}.yaml"), *settings]

@@ -51,8 +51,10 @@ from snn_temporal_plugins.neurons import (
     SpikeTrainConv2d,
     SpikeTrainLinear,
     SpikeTrainPool2d,
+    TickGrid,
     TimeFlatten,
     build_network,
+    rounded,
 )
 from snn_temporal_plugins.rules import (
     RULES,
@@ -80,6 +82,7 @@ __all__ = [
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
     "SilenceDropout",
+    "TickGrid",
     "IFLinear",
     "IFConv2d",
     # neurons on spike trains
@@ -94,6 +97,7 @@ __all__ = [
     "SpikeTrainPool2d",
     "RecurrentLIF",
     "build_network",
+    "rounded",
     # rules
     "stdbp",
     "sstdp",

@@ -37,12 +37,24 @@ COMMANDS: Mapping[str, Command] = {
         True,
     ),
     "export": Command(
-        "write a trained network as a ttfs-bundle or a NIR file",
+        "write a trained network as a ttfs-bundle, a NIR file or for SANA-FE",
         "snn_temporal_plugins.commands.export:run",
     ),
     "emulate": Command(
         "check a ttfs-bundle and run it on images, bit by bit",
         "snn_temporal_plugins.export.command:run",
+    ),
+    "verify": Command(
+        "check a ttfs-bundle that someone sent; it touches nothing else",
+        "snn_temporal_plugins.commands.verify:run",
+    ),
+    "inspect": Command(
+        "show what a ttfs-bundle or a NIR file holds",
+        "snn_temporal_plugins.commands.inspect:run",
+    ),
+    "cosim": Command(
+        "run a ttfs-bundle in hardware simulators and compare it with the emulator",
+        "snn_temporal_plugins.commands.cosim:run",
     ),
     "report": Command(
         "measure a checkpoint as float, integers and NIR; write pictures and a page",

@@ -33,6 +33,14 @@ def checkpoint(tmp_path_factory):
     return str(root / "runs/digits/version_0/checkpoints/last.ckpt")
 
 
+def test_export_a_zip_for_a_chip(checkpoint, tmp_path):
+    chip = Path(__file__).parent.parent / "examples" / "chips" / "small.json"
+    out = str(tmp_path / "digits.zip")
+    arguments = ["--to", "bundle", "--chip", str(chip), "--out", out]
+    cli.main(["export", "--ckpt_path", checkpoint, *arguments])
+    assert export.read_bundle(out).chip == export.load_chip(chip)
+
+
 def test_export_and_emulate_a_bundle(checkpoint, tmp_path, capsys):
     out = str(tmp_path / "digits.bundle")
     arguments = ["export", "--ckpt_path", checkpoint, "--to", "bundle", "--out", out]
@@ -84,6 +92,55 @@ def test_export_nir(checkpoint, tmp_path):
     assert out.is_file()
 
 
+def test_export_for_sanafe_and_what_it_makes_of_it(checkpoint, tmp_path):
+    from sklearn.datasets import load_digits
+
+    images, out = tmp_path / "images.npy", tmp_path / "digits.sanafe"
+    digits = load_digits().images[:5]
+    np.save(images, (255 / 16 * digits).astype(np.uint8))
+    arguments = ["--ckpt_path", checkpoint, "--bits", "5", "--ticks", "64"]
+    to = ["export", *arguments, "--to", "sanafe", "--out", str(out)]
+    with pytest.raises(SystemExit, match="needs --images"):
+        cli.main(to)
+    cli.main([*to, "--images", str(images)])
+    plan = json.loads((out / "run.json").read_text())
+    assert plan["steps"] == 64 and len(plan["ticks"]) == 5
+
+    bundle = tmp_path / "digits.bundle"
+    cli.main(["export", *arguments, "--to", "bundle", "--out", str(bundle)])
+    network = export.read_bundle(bundle).network
+    ticks = np.array(plan["ticks"]).reshape(5, *network.input_shape)
+    predicted = export.predict_sanafe(network, ticks)
+    assert (predicted.layer_ticks[-1] != export.SILENT).any()
+    try:
+        export.find_sanafe()
+    except export.SimulatorError as error:
+        pytest.skip(str(error))
+    found = export.run_sanafe(network, ticks)
+    assert export.sanafe_difference(predicted, found) is None
+
+
+def test_emulate_with_constants_of_the_user(checkpoint, tmp_path, capsys):
+    out, images = tmp_path / "digits.bundle", tmp_path / "images.npy"
+    cli.main(["export", "--ckpt_path", checkpoint, "--to", "bundle", "--out", str(out)])
+    np.save(images, np.full((3, 64), 200, np.uint8))
+    profile = tmp_path / "mine.json"
+    constants = {"clock_hz": 1e6, "static_power_w": 0, "operation_pj": 1}
+    content = {
+        "name": "a chip of ours",
+        "nominal": constants,
+        "variants": [{"operation_pj": 2}],
+        "assumptions": ["measured on a napkin"],
+    }
+    profile.write_text(json.dumps(content))
+    cli.main(["emulate", str(out), "--images", str(images), "--profile", str(profile)])
+    text = capsys.readouterr().out
+    assert "a chip of ours: estimate, not measurement" in text
+    assert "up to the first output spike" in text and "napkin" in text
+    with pytest.raises(SystemExit, match="sanafe_loihi, or a JSON file"):
+        cli.main(["emulate", str(out), "--images", str(images), "--profile", "no"])
+
+
 def test_report_measures_everything(checkpoint, tmp_path, capsys):
     out = tmp_path / "report"
     options = ["--out", str(out), "--ticks", "128", "--nir_samples", "20"]
@@ -99,7 +156,12 @@ def test_report_measures_everything(checkpoint, tmp_path, capsys):
     assert "<svg" in (out / "report.html").read_text() or (
         "data:image/svg" in (out / "report.html").read_text()
     )
-    assert len(list(out.glob("*.png"))) == 5
+    for part in ("ticks", "weights", "thresholds"):
+        alone = float(rows[f"accuracy, {part} alone rounded"].split()[0])
+        assert abs(alone - exact) < 3
+    assert rows["samples of the bits and ticks picture"] == 360
+    assert rows["registers of layer 1 (20 samples)"].startswith("G ")
+    assert len(list(out.glob("*.png"))) == 7
 
 
 @pytest.mark.parametrize("command", ["export", "emulate", "report"])
@@ -114,7 +176,7 @@ def test_help_teaches(command, capsys):
     ("arguments", "message"),
     [
         (["report", "--ckpt_path", "none.ckpt"], "no checkpoint at none.ckpt"),
-        (["emulate", "nowhere", "--images", "x.npy"], "nowhere holds no manifest"),
+        (["emulate", "nowhere", "--images", "x.npy"], "nowhere is no directory"),
     ],
 )
 def test_missing_files_are_named(arguments, message, tmp_path, monkeypatch):

@@ -63,6 +63,7 @@ def test_report_breaks_ties_and_the_readers_agree(checkpoint, tmp_path, capsys):
     assert set(accuracy) == {
         "accuracy, float",
         "accuracy, integer emulator (8 bits, 64 ticks)",
+        "accuracy, weights alone rounded",
     }, "a NIR reader gives no potential to break a tie by"
     assert all(value > 60 for value in accuracy.values())
     assert rows["first spikes that differ, Norse"] == 0

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snn_temporal_plugins import export, viz
-from snn_temporal_plugins.export.command import decide, mean_tick, percent
+from snn_temporal_plugins.export.command import (
+    cost_rows,
+    decide,
+    mean_tick,
+    percent,
+)
 from snn_temporal_plugins.export.readers import READERS
 from snn_temporal_plugins.functional import (
     decision_time,
@@ -23,7 +28,9 @@ from snn_temporal_plugins.functional import (
 from snn_temporal_plugins.training import (
     TickClassifier,
     TickOutput,
+    quantisation_sweep,
     record_spike_times,
+    rounding_errors,
 )
 from snn_temporal_plugins.training.additions import record_layer_inputs
 from snn_temporal_plugins.training.classifier import Classifier
@@ -38,12 +45,14 @@ NOTES = """\
 Accuracies are on the test samples. Silence and ties count as wrong everywhere; on whole
 ticks a tie is broken by the larger potential, and counts as wrong if that is tied too.
 
+The rows of single roundings say where the integers lose: spike times rounded up to
+ticks, weights rounded to their bits, thresholds rounded; the others stay real.
+
 The integer emulator ran the bundle of this folder, bit by bit as hardware would. The
 NIR file was read back and run by each library named in the table.
 
-Energy and latency are an estimate, not a measurement: exact event counts times
-constants calibrated to one published operating point.
-"""
+Energy and latency are an estimate, not a measurement; its assumptions:
+""" + "\n".join(f"• {sentence}" for sentence in export.yoso_point().assumptions)
 
 
 def measure(
@@ -58,7 +67,7 @@ def measure(
         classifier: the network as trained.
         data: of the run.
         out: folder of the report; made once nothing can be refused any more.
-        settings: `bits`, `ticks` and `nir_samples`.
+        settings: `bits`, `ticks`, `nir_samples` and `sweep_samples`.
 
     Returns:
         The rows of the table and the pictures, by name.
@@ -74,14 +83,17 @@ def measure(
     bundle = export.read_bundle(out / "network.bundle")
     on_ticks = isinstance(classifier, TickClassifier)
     rule = bundle.decoding if on_ticks else _TIES_ARE_WRONG
-    decision, counts = decide(bundle, _pixels(x), rule)
+    answers = decide(bundle, _pixels(x), rule)
+    decision = answers.decision
     predicted = np.where(decision.unbroken, -1, decision.label)
+    costs = cost_rows(bundle.network, answers)
     rows: dict[str, object] = {
         "test samples": len(label),
         "accuracy, float": percent(run.predicted == label),
         f"accuracy, integer emulator ({settings.bits} bits, {ticks} ticks)": (
             percent(predicted == label.numpy())
         ),
+        **_rounding_rows(classifier, x, label, settings.bits, ticks),
         **_nir_rows(classifier, out, x, label, settings),
         "no decision, float": percent(run.predicted == -1),
         "no decision, integer": percent(predicted == -1),
@@ -93,9 +105,62 @@ def measure(
         "first output spike, ticks": mean_tick(decision),
         "additions per sample": f"{run.additions:,.0f}",
         "additions up to the decision": f"{run.additions_to_decision:,.0f}",
-        "energy and latency per sample": str(export.estimate_cost(counts, ticks)),
+        **{name: str(cost) for name, cost in costs.items()},
+        **_register_rows(bundle, x[: settings.nir_samples]),
     }
-    return rows, _figures(run, label)
+    figures = _figures(run, label)
+    figures["Energy"] = _energy_picture(costs["energy and latency per sample"])
+    count = min(settings.sweep_samples, len(x))
+    if count > 0:
+        rows["samples of the bits and ticks picture"] = count
+        accuracy = quantisation_sweep(classifier, x[:count], label[:count])
+        real = float((run.predicted == label)[:count].float().mean())
+        figures["Bits and ticks"] = viz.quantisation_sweep(accuracy, real=real)
+    return rows, figures
+
+
+def _rounding_rows(
+    classifier: FirstSpikes, x: Tensor, label: Tensor, bits: int, ticks: int
+) -> dict[str, object]:
+    """Accuracy with each source of rounding error alone."""
+    errors = rounding_errors(classifier, x, label, bits=bits, num_ticks=ticks)
+    return {
+        f"accuracy, {part} alone rounded": f"{100 * share:.2f} %"
+        for part, share in errors.items()
+        if part not in ("float", "all")  # the rows above
+    }
+
+
+def _register_rows(bundle: export.Bundle, x: Tensor) -> dict[str, object]:
+    """How far the registers of each layer go on these samples."""
+    assert bundle.lut is not None  # measure() has just written it
+    entering = export.encode_pixels(bundle.lut, _pixels(x))
+    rows: dict[str, object] = {}
+    for index, use in enumerate(export.register_use(bundle.network, entering)):
+        if use is None:  # a pool
+            continue
+        parts = [f"V {use.potential[0]:,} to {use.potential[1]:,} in"]
+        parts += [f"{use.potential_bits} bits"]
+        if use.slope_bits:
+            low, high = use.slope
+            parts[:0] = [f"G {low:,} to {high:,} in {use.slope_bits} bits,"]
+        if use.slope_overflow or use.potential_overflow:
+            parts.append("OVERFLOW")
+        rows[f"registers of layer {index + 1} ({len(x)} samples)"] = " ".join(parts)
+    return rows
+
+
+def _energy_picture(cost: export.CostEstimate) -> Any:
+    layers = len(next(iter(cost.breakdown_uj.values()))) - 1
+    low, high = cost.energy_interval_uj
+    return viz.energy_breakdown(
+        {
+            term: [1e-6 * part for part in parts]
+            for term, parts in cost.breakdown_uj.items()
+        },
+        ["input", *(f"layer {index + 1}" for index in range(layers))],
+        (1e-6 * low, 1e-6 * high),
+    )
 
 
 def _intensities(data: TensorData) -> Tensor:

@@ -38,6 +38,13 @@ def run(arguments: Sequence[str]) -> None:
         default=500,
         help="test samples for Norse and snnTorch, which take seconds per hundred",
     )
+    parser.add_argument(
+        "--sweep_samples",
+        type=int,
+        default=500,
+        help="first spikes: test samples for the picture of bits and ticks, which "
+        "measures up to 49 integer networks; 0: no such picture",
+    )
     settings = parser.parse_args(arguments)
     checkpoint = Path(settings.ckpt_path)
     folder = checkpoint.parent.parent

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["BundleCode", "BundleError", "ExportCode", "ExportError"]
+__all__ = [
+    "BundleCode",
+    "BundleError",
+    "ExportCode",
+    "ExportError",
+    "MappingCode",
+    "MappingError",
+    "NirCode",
+    "NirError",
+]
 
 
 class ExportCode(IntEnum):
@@ -56,6 +65,42 @@ class BundleCode(IntEnum):
     SHAPE = 215
     GOLDEN = 216
     RESPONSE = 217
+    ZIP = 218
+    LIMIT = 219
+    PINNED = 220
+    UNKNOWN_FILE = 221
+    MAPPING = 222
+    UNREADABLE = 223
+
+
+class MappingCode(IntEnum):
+    """Why a network does not fit on a chip: the numbered design rules."""
+
+    CHIP = 301
+    NEURONS = 302
+    WEIGHT_WORDS = 303
+    TARGET_WORDS = 304
+    ROUTE_WORDS = 305
+    EVENT_WORDS = 306
+    WEIGHT_BITS = 307
+    SLOPE_BITS = 308
+    POTENTIAL_BITS = 309
+    IDS = 310
+    IMAGE_BYTES = 311
+    LAYERS = 312
+
+
+class NirCode(IntEnum):
+    """Why a NIR file cannot be read back."""
+
+    NOT_NIR = 401
+    SIZE = 402
+    LINK = 403
+    TYPE = 404
+    EDGE = 405
+    NODE = 406
+    VALUE = 407
+    METADATA = 408
 
 
 class ExportError(ValueError):
@@ -79,4 +124,28 @@ class BundleError(ValueError):
 
     def __init__(self, code: BundleCode, message: str) -> None:
         super().__init__(f"B{code.value} {code.name}: {message}")
+        self.code = code
+
+
+class MappingError(ValueError):
+    """A network does not fit on a chip, or the chip's description was refused.
+
+    Attributes:
+        code: the design rule that is broken, one of `MappingCode`.
+    """
+
+    def __init__(self, code: MappingCode, message: str) -> None:
+        super().__init__(f"M{code.value} {code.name}: {message}")
+        self.code = code
+
+
+class NirError(ValueError):
+    """A NIR file was refused; nothing of it was used.
+
+    Attributes:
+        code: the reason, one of `NirCode`.
+    """
+
+    def __init__(self, code: NirCode, message: str) -> None:
+        super().__init__(f"N{code.value} {code.name}: {message}")
         self.code = code

@@ -46,6 +46,7 @@ from snn_temporal_plugins.neurons import (
     IFLinear,
     ReLPSPConv2d,
     ReLPSPLinear,
+    TickGrid,
 )
 
 __all__ = ["flatten_network"]
@@ -56,7 +57,7 @@ _NEURONS: Mapping[str | None, Response] = {"ReLPSP": "ramp", "IF": "step"}
 _ALLOWED = (
     "ReLPSPLinear, ReLPSPConv2d, or IFLinear, IFConv2d, EarliestSpikePool2d (core or "
     "adapter form), nn.Linear or nn.Conv2d followed by a ReLPSP or IF neuron, "
-    "nn.Flatten, nn.Sequential, and dropout"
+    "TickGrid, nn.Flatten, nn.Sequential, and dropout"
 )
 
 _T = TypeVar("_T", bound=float | str)
@@ -137,6 +138,8 @@ def _add(walk: _Walk, name: str, module: nn.Module) -> None:
     elif isinstance(module, nn.Flatten):
         check_flatten(label, module)
         walk.layers.append(FlattenLayer())
+    elif isinstance(module, TickGrid):  # an integer network rounds up of itself
+        walk.num_ticks[label] = module.num_ticks
     else:
         _add_core(walk, label, module)
 

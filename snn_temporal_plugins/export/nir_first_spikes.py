@@ -20,6 +20,12 @@ a network of one layer only: neurons fire again and again, and the next layer ad
 up. A CubaLIF with tau_syn = dt runs as well, but in readers that decay by exp(-dt/tau)
 a third of each spike would come once more.
 
+Of the readers that are measured (results/nir_conformance.json) snnTorch, Norse and
+SpikingJelly run both encodings, Spyx and Rockpool dense layers of the first: Spyx knows
+no scale of a LIF's input and is silently wrong on the second, Rockpool refuses it. In
+Rockpool a neuron spikes n times at once where its potential rises to n thresholds in
+one tick; slopes must stay below the threshold there.
+
 Earliest-spike pooling is SumPool2d followed by a LIF that any spike fires. NIR holds no
 encoder, decoder or quantisation: it is interchange, and the bundle is the deployment
 artefact.
@@ -55,11 +61,13 @@ from snn_temporal_plugins.export.nir_nodes import (
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["ENCODINGS", "first_spike_graph"]
+__all__ = ["ENCODINGS", "LONG", "first_spike_graph"]
 
 ENCODINGS: Mapping[Response, str] = {"ramp": "NIR-ReLPSP/1", "step": "NIR-IF/1"}
 
-_LONG = 2.0**30  # tau in time steps: decays round to exactly 1 in float32
+LONG = 2.0**30
+"""Time constants in time steps: decays round to exactly 1 in float32."""
+
 _LEAST_INHIBITION = 1 << 20
 
 
@@ -138,10 +146,10 @@ def _ramp_neuron(shape: tuple[int, ...], threshold: int) -> nir.CubaLIF:
     """A neuron whose slope is the sum of what has come."""
     ones = np.ones(shape, dtype=np.float32)
     return load_nir().CubaLIF(
-        tau_syn=ones * (NIR_DT * _LONG),
-        tau_mem=ones * (NIR_DT * _LONG),
-        r=ones * _LONG,
-        w_in=ones * _LONG,
+        tau_syn=ones * (NIR_DT * LONG),
+        tau_mem=ones * (NIR_DT * LONG),
+        r=ones * LONG,
+        w_in=ones * LONG,
         v_leak=0 * ones,
         v_threshold=ones * (threshold - 0.5),
         v_reset=0 * ones,
@@ -152,10 +160,10 @@ def _step_neuron(shape: tuple[int, ...], threshold: int) -> nir.LIF:
     """A neuron whose potential is the sum of what has come, times 2**-30."""
     ones = np.ones(shape, dtype=np.float32)
     return load_nir().LIF(
-        tau=ones * (NIR_DT * _LONG),
+        tau=ones * (NIR_DT * LONG),
         r=ones,  # not 2**30, which Norse ignores
         v_leak=0 * ones,
-        v_threshold=ones * ((threshold - 0.5) / _LONG),
+        v_threshold=ones * ((threshold - 0.5) / LONG),
         v_reset=0 * ones,
     )
 

@@ -14,7 +14,7 @@ from snn_temporal_plugins.export.nir_nodes import NIR_DT
 if TYPE_CHECKING:
     import nir
 
-__all__ = ["load_in_norse", "load_in_snntorch"]
+__all__ = ["load_in_norse", "load_in_snntorch", "load_in_spikingjelly"]
 
 
 def load_in_norse(graph: nir.NIRGraph) -> nn.Module:
@@ -43,3 +43,15 @@ def load_in_snntorch(graph: nir.NIRGraph) -> nn.Module:
         ) from error
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints
         return import_from_nir(graph)
+
+
+def load_in_spikingjelly(graph: nir.NIRGraph) -> nn.Module:
+    """Return the graph as a module of SpikingJelly, or say how to get SpikingJelly."""
+    try:
+        from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir
+    except ImportError as error:
+        raise ImportError(
+            "reading NIR with SpikingJelly needs it: pip install --no-deps "
+            'spikingjelly loguru, then pip install "snn-temporal-plugins[nir]"'
+        ) from error
+    return import_from_nir(graph, dt=NIR_DT)

@@ -1,8 +1,8 @@
 """Reading a NIR file back with other libraries, and comparing every spike.
 
-Measured with nir 1.0.8, nirtorch 2.6, Norse 1.1.0 and snnTorch 1.0.0. Networks of first
-spikes (NIR-ReLPSP/1 and NIR-IF/1): dense layers, convolutions and earliest-spike
-pooling are exact in both. Networks of spike trains: see train_readers.py.
+Networks of first spikes (NIR-ReLPSP/1 and NIR-IF/1): dense layers, convolutions and
+earliest-spike pooling are exact in all of them; `results/nir_conformance.json` has the
+versions. Networks of spike trains: see train_readers.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from snn_temporal_plugins.export.bundle.emulate import emulate
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 from snn_temporal_plugins.export.nir_first_spikes import ENCODINGS
-from snn_temporal_plugins.export.nir_hosts import load_in_norse, load_in_snntorch
+from snn_temporal_plugins.export.nir_hosts import (
+    load_in_norse,
+    load_in_snntorch,
+    load_in_spikingjelly,
+)
 from snn_temporal_plugins.export.nir_nodes import load_nir
 from snn_temporal_plugins.export.train_readers import TRAIN_READERS, output_spikes
 
@@ -34,6 +38,7 @@ __all__ = [
     "check_nir",
     "run_in_norse",
     "run_in_snntorch",
+    "run_in_spikingjelly",
 ]
 
 
@@ -88,9 +93,27 @@ def run_in_snntorch(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int3
     return _first_spikes(load_in_snntorch, path, input_ticks)
 
 
+def run_in_spikingjelly(path: str | Path, input_ticks: ArrayLike) -> NDArray[np.int32]:
+    """Run a NIR file of first spikes in SpikingJelly; see `run_in_norse`.
+
+    Args:
+        path: the file.
+        input_ticks: `(batch, *input_shape)` integers, `SILENT` (65535) for none.
+
+    Returns:
+        `(batch, out)` first-spike ticks, `SILENT` where none came.
+
+    Raises:
+        ExportError: if the file is in no encoding of first spikes.
+        ImportError: if SpikingJelly is not installed.
+    """
+    return _first_spikes(load_in_spikingjelly, path, input_ticks)
+
+
 READERS: dict[str, Callable[[str | Path, ArrayLike], NDArray[np.int32]]] = {
     "Norse": run_in_norse,
     "snnTorch": run_in_snntorch,
+    "SpikingJelly": run_in_spikingjelly,
 }
 """Readers of first-spike networks."""
 
@@ -98,7 +121,7 @@ READERS: dict[str, Callable[[str | Path, ArrayLike], NDArray[np.int32]]] = {
 def check_nir(
     path: str | Path, network: IntegerNetwork | nn.Module, x: ArrayLike
 ) -> tuple[NirCheck, ...]:
-    """Read a NIR file back with every reader and compare all output spikes.
+    """Read a NIR file back with every installed reader and compare all output spikes.
 
     Args:
         path: a file that `write_nir` wrote.
@@ -107,9 +130,12 @@ def check_nir(
             `SILENT` (65535) for none; for LIF layers what the network takes.
 
     Returns:
-        One result per reader; `different` is 0 for a good file, and for LIF layers
-        almost 0 where potentials come within rounding of a threshold; in a recurrent
-        network such a spike may change later ones of its sample.
+        One result per reader that is installed; `different` is 0 for a good file, and
+        for LIF layers almost 0 where potentials come within rounding of a threshold; in
+        a recurrent network such a spike may change later ones of its sample.
+
+    Raises:
+        ImportError: if no reader is installed.
     """
     wanted: NDArray
     readers: Mapping[str, Callable[[str | Path, ArrayLike], NDArray]]
@@ -117,10 +143,17 @@ def check_nir(
         wanted, readers = emulate(network, x).output_ticks, READERS
     else:
         wanted, readers = output_spikes(network, x), TRAIN_READERS
-    return tuple(
-        NirCheck(name, wanted.size, int((run(path, x) != wanted).sum()))
-        for name, run in readers.items()
-    )
+    checks = []
+    for name, run in readers.items():
+        try:
+            got = run(path, x)
+        except ImportError as error:
+            missing = error
+            continue
+        checks.append(NirCheck(name, wanted.size, int((got != wanted).sum())))
+    if not checks:
+        raise missing
+    return tuple(checks)
 
 
 @torch.no_grad()
@@ -144,17 +177,10 @@ def _first_spikes(
     num_ticks, shift = int(graph.metadata["num_ticks"]), int(graph.metadata["shift"])
     network = load(graph)
     ticks = torch.as_tensor(np.asarray(input_ticks))
-    first = None
+    outputs = (int(n) for n in graph.nodes["output"].output_type["output"])
+    first = torch.full((len(ticks), *outputs), SILENT, dtype=torch.int32)
     state = None
     for tick in range(num_ticks - shift):
-        spikes = (ticks == tick).float()
-        output, state = network(spikes, state)
-        if first is None:
-            first = torch.full(output.shape, SILENT, dtype=torch.int32)
+        output, state = network((ticks == tick).float(), state)
         first[(output > 0) & (first == SILENT)] = tick + shift
-    if first is None:
-        raise ExportError(
-            ExportCode.PARAMETER,
-            f"{num_ticks} ticks are fewer than the {shift} layers; use more ticks",
-        )
     return first.numpy()

@@ -5,6 +5,7 @@ from snn_temporal_plugins.kernels.first_crossing import (
     first_crossing_backward,
 )
 from snn_temporal_plugins.kernels.image_runs import slid
+from snn_temporal_plugins.kernels.rounding_error import rounding_error
 from snn_temporal_plugins.kernels.st_rsbp import (
     effect_gradient,
     effect_ratio,
@@ -25,6 +26,7 @@ __all__ = [
     "effect_ratio",
     "image_effects",
     "image_window",
+    "rounding_error",
     "slid",
     "spike_train_window",
     "stdp_weight_gradient",

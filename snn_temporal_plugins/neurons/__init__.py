@@ -10,7 +10,12 @@ from snn_temporal_plugins.neurons.psp import (
     TimeFlatten,
 )
 from snn_temporal_plugins.neurons.relpsp import ReLPSPConv2d, ReLPSPLinear
-from snn_temporal_plugins.neurons.shaping import EarliestSpikePool2d, SilenceDropout
+from snn_temporal_plugins.neurons.rounding import rounded
+from snn_temporal_plugins.neurons.shaping import (
+    EarliestSpikePool2d,
+    SilenceDropout,
+    TickGrid,
+)
 from snn_temporal_plugins.neurons.spike_train import (
     RecurrentLIF,
     SpikeTrainConv2d,
@@ -23,6 +28,7 @@ __all__ = [
     "ReLPSPConv2d",
     "EarliestSpikePool2d",
     "SilenceDropout",
+    "TickGrid",
     "IFLinear",
     "IFConv2d",
     "LIFLinear",
@@ -36,4 +42,5 @@ __all__ = [
     "SpikeTrainPool2d",
     "RecurrentLIF",
     "build_network",
+    "rounded",
 ]

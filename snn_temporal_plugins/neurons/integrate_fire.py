@@ -8,6 +8,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from snn_temporal_plugins.functional.arguments import threshold_per_neuron
+from snn_temporal_plugins.functional.rounding import (
+    Rounding,
+    integer_weights,
+    largest_weight,
+    require_integers,
+    step_thresholds,
+    straight_through,
+    weight_steps,
+)
 from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
 from snn_temporal_plugins.rules import sstdp_with_potential
 
@@ -16,6 +26,8 @@ class _IF(nn.Module, ABC):
     """What the dense and the convolutional layer share."""
 
     weight: nn.Parameter
+    rounding: Rounding | None = None
+    """Set by `rounded` while the layer is to fire as its integers will."""
 
     def __init__(
         self,
@@ -60,6 +72,8 @@ class _IF(nn.Module, ABC):
         nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
 
     def _fire(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
+        if self.rounding is not None and self.rounding.weights:
+            return self._fire_rounded(spike_time, self.rounding)
         return sstdp_with_potential(
             spike_time,
             self.weight.flatten(1),
@@ -67,6 +81,36 @@ class _IF(nn.Module, ABC):
             t_max=self.num_steps,
             **self.rule_options,
         )
+
+    def _fire_rounded(
+        self, spike_time: Tensor, rounding: Rounding
+    ) -> tuple[Tensor, Tensor]:
+        """Fire as the integer network does, spike by spike; ticks are whole already.
+
+        In the unit of the weights, on which the learning law depends. A threshold half
+        an integer below that of the integers is met by no rounding error.
+        """
+        weight = self.weight.flatten(1)
+        step = weight_steps(weight, rounding.bits, shared=rounding.shared_step)
+        whole = integer_weights(weight, step, largest_weight(rounding.bits))
+        threshold = step_thresholds(threshold_per_neuron(self.v_th, weight), step)
+        require_integers(whole, threshold)
+        # n sums of numbers that add up to R are wrong by n R 2^-24 at most in float32
+        reach = whole.shape[1] * float(whole.abs().sum(1).max())
+        small = reach < 1 << 23
+        dtype = torch.promote_types(
+            weight.dtype, torch.float32 if small else torch.float64
+        )
+        one = torch.ones_like(step)
+        post, potential = sstdp_with_potential(
+            spike_time.to(dtype),
+            straight_through(weight, (step[:, None] * whole).to(dtype), one),
+            (step * (threshold - 0.5)).to(dtype),
+            t_max=self.num_steps,
+            **self.rule_options,
+        )
+        potential = (potential / step).round() * step  # equal where the integers are
+        return post.to(spike_time), potential.to(spike_time)
 
     @abstractmethod
     def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:

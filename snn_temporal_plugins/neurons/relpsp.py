@@ -5,6 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from snn_temporal_plugins.functional.rounding import (
+    Rounding,
+    integer_weights,
+    largest_weight,
+    nearest_tick,
+    ramp_thresholds,
+    require_integers,
+    round_up,
+    straight_through,
+    weight_steps,
+)
 from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
 from snn_temporal_plugins.rules import get_rule
 
@@ -14,6 +25,8 @@ class _ReLPSP(nn.Module):
 
     weight: nn.Parameter
     v_th: Tensor
+    rounding: Rounding | None = None
+    """Set by `rounded` while the layer is to fire as its integers will."""
 
     def __init__(
         self,
@@ -72,6 +85,8 @@ class _ReLPSP(nn.Module):
         nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
 
     def _fire(self, spike_time: Tensor) -> Tensor:
+        if self.rounding is not None:
+            return self._fire_rounded(spike_time, self.rounding)
         return get_rule(self.rule).function(
             spike_time,
             self.weight.flatten(1),
@@ -79,6 +94,50 @@ class _ReLPSP(nn.Module):
             t_max=self.t_max,
             slope_clip=self.slope_clip,
         )
+
+    def _enter(self, spike_time: Tensor) -> Tensor:
+        """Spike times in the unit in which the layer computes: ticks if it rounds."""
+        if self.rounding is None:
+            return spike_time
+        _, num_ticks, tick, *_ = self.rounding
+        if self.rounding.ticks:
+            return nearest_tick(spike_time, num_ticks, tick)
+        return spike_time / tick
+
+    def _fire_rounded(self, ticks: Tensor, rounding: Rounding) -> Tensor:
+        """Fire in whole steps and ticks, as the integer network does, spike by spike.
+
+        Spike times do not depend on the unit of weights and time, nor does the
+        gradient; the limit of 1/slope has to follow the unit.
+        """
+        num_ticks, tick = rounding.num_ticks, rounding.tick
+        weight, v_th = self.weight.flatten(1), self.v_th
+        largest = largest_weight(rounding.bits)
+        step = weight_steps(weight, rounding.bits, shared=rounding.shared_step)
+        whole = integer_weights(weight, step, largest)
+        threshold = ramp_thresholds(v_th, step, tick)
+        if rounding.weights:
+            require_integers(whole, threshold)
+        else:
+            whole = weight.detach() / step[:, None]
+        if not rounding.thresholds:
+            threshold = v_th.detach() / (tick * step)
+        # With P the largest sum of one sign, potentials stay below num_ticks * P, and a
+        # crossing that is no whole tick is 1/P away from one: all of that is exact in
+        # float32 up to 2^23.
+        rise = whole.clamp(min=0).sum(1)
+        reach = num_ticks * float(torch.maximum(rise, rise - whole.sum(1)).max())
+        dtype = torch.promote_types(
+            weight.dtype, torch.float32 if reach < 1 << 23 else torch.float64
+        )
+        post = get_rule(self.rule).function(
+            ticks.to(dtype),
+            straight_through(weight, whole.to(dtype), step),
+            straight_through(v_th, threshold.to(dtype), tick * step),
+            t_max=num_ticks - 1 if rounding.ticks else num_ticks,
+            slope_clip=self.slope_clip and self.slope_clip * step.to(dtype),
+        )
+        return (tick * (round_up(post) if rounding.ticks else post)).to(ticks)
 
 
 class ReLPSPLinear(_ReLPSP):
@@ -138,7 +197,7 @@ class ReLPSPLinear(_ReLPSP):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, in) to first-spike times (batch, out), inf = silent."""
-        return self._fire(spike_time)
+        return self._fire(self._enter(spike_time))
 
     def extra_repr(self) -> str:
         """Sizes and horizon, for print(network)."""
@@ -216,7 +275,11 @@ class ReLPSPConv2d(_ReLPSP):
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, in, H, W) to (batch, out, H', W'), inf = silent."""
         cut, size = patches(
-            spike_time, self.in_channels, self.kernel_size, self.stride, self.padding
+            self._enter(spike_time),
+            self.in_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
         )
         post = self._fire(cut)  # (batch, place, out)
         return post.transpose(1, 2).unflatten(2, size)

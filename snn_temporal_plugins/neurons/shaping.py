@@ -1,10 +1,12 @@
-"""Layers without weights on spike times: pooling and silence dropout."""
+"""Layers without weights on spike times: pooling, silence dropout, grid of ticks."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from snn_temporal_plugins.functional.rounding import round_up
 
 
 class EarliestSpikePool2d(nn.Module):
@@ -80,3 +82,34 @@ class SilenceDropout(nn.Module):
     def extra_repr(self) -> str:
         """Probability, for print(network)."""
         return f"p={self.p}"
+
+
+class TickGrid(nn.Module):
+    """Spike times in ticks are rounded up to whole ticks, as hardware sees them.
+
+        t_out = ceil(t) where ceil(t) <= T - 1, else inf;   dL/dt = dL/dt_out
+
+    Between ReL-PSP layers it gives the spike times of an integer network. The backward
+    is straight through; where the output is silent the gradient is 0.
+
+    Args:
+        num_ticks: Number of ticks T; the last is T - 1.
+
+    Raises:
+        ValueError: num_ticks is below 1.
+    """
+
+    def __init__(self, num_ticks: int) -> None:
+        super().__init__()
+        if num_ticks < 1:
+            raise ValueError(f"num_ticks is {num_ticks}; it must be at least 1.")
+        self.num_ticks = num_ticks
+
+    def forward(self, spike_time: Tensor) -> Tensor:
+        """Spike times (batch, ...) to whole ticks of the same shape, inf = silent."""
+        tick = round_up(spike_time)
+        return torch.where(tick < self.num_ticks, tick, math.inf)
+
+    def extra_repr(self) -> str:
+        """Number of ticks, for print(network)."""
+        return f"num_ticks={self.num_ticks}"

@@ -87,7 +87,7 @@ def stdbp(
     v_th: float | Tensor,
     *,
     t_max: float = math.inf,
-    slope_clip: float | None = None,
+    slope_clip: float | Tensor | None = None,
 ) -> Tensor:
     """First spike times of a layer of ReL-PSP neurons, differentiable by STDBP.
 
@@ -99,8 +99,8 @@ def stdbp(
         weight: Synaptic weights, (out, in), in thresholds per unit of time.
         v_th: Threshold > 0, unitless; a number, or a tensor () or (out,).
         t_max: Horizon > 0 in the unit of time; a later spike counts as silent.
-        slope_clip: Upper limit > 0 of the factor 1/W_j in the backward, or None for the
-            exact gradient.
+        slope_clip: Upper limit > 0 of the factor 1/W_j in the backward, a number or one
+            per neuron, (out,); None = the exact gradient.
 
     Returns:
         Output spike times, (..., out), inf = silent (gradient exactly 0).
@@ -139,5 +139,6 @@ def _check(spike_time, weight, t_max, slope_clip) -> None:
         )
     if not t_max > 0:
         raise ValueError(f"t_max is {t_max}; the horizon must be > 0, or inf for none.")
-    if slope_clip is not None and not slope_clip > 0:
+    positive = slope_clip is None or slope_clip > 0
+    if not (positive.all() if isinstance(positive, Tensor) else positive):
         raise ValueError(f"slope_clip is {slope_clip}; it must be > 0, or None.")

@@ -17,12 +17,17 @@ from snn_temporal_plugins.training.mnist import MNIST, FashionMNIST
 from snn_temporal_plugins.training.module import Prediction, TemporalClassifier
 from snn_temporal_plugins.training.n_tidigits import NTIDIGITS
 from snn_temporal_plugins.training.nmnist import NMNIST
+from snn_temporal_plugins.training.quantisation_aware import QuantisationAware
 from snn_temporal_plugins.training.recording import (
     SpikeTrains,
     record_spike_times,
     record_spike_trains,
 )
 from snn_temporal_plugins.training.revival import DeadNeuronRevival
+from snn_temporal_plugins.training.rounding_accuracy import (
+    quantisation_sweep,
+    rounding_errors,
+)
 from snn_temporal_plugins.training.spike_count import (
     CountPrediction,
     SpikeCountClassifier,
@@ -58,7 +63,10 @@ __all__ = [
     "TensorBatches",
     "SpikeStatistics",
     "DeadNeuronRevival",
+    "QuantisationAware",
     "SpikePictures",
+    "rounding_errors",
+    "quantisation_sweep",
     "record_spike_times",
     "record_spike_trains",
     "SpikeTrains",

@@ -8,6 +8,7 @@ from snn_temporal_plugins.viz.charts import (
     confusion,
     energy_breakdown,
     learning_curve,
+    quantisation_sweep,
 )
 from snn_temporal_plugins.viz.pictures import (
     accuracy_against_latency,
@@ -28,6 +29,7 @@ __all__ = [
     "accuracy_against_latency",
     "confusion",
     "energy_breakdown",
+    "quantisation_sweep",
     "save_picture",
     "write_report",
 ]

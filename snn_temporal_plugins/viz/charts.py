@@ -7,7 +7,7 @@ Every function is pure: numbers in, a `matplotlib.figure.Figure` out, whose labe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -15,10 +15,12 @@ from torch import Tensor
 from snn_temporal_plugins.viz.numbers import confusion_counts, epoch_means
 from snn_temporal_plugins.viz.style import (
     BLUE,
+    GREEN,
     GRID,
     INK,
     MUTED,
     ORANGE,
+    PURPLE,
     SURFACE,
     head,
     house_style,
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 
 # More classes than these are drawn without a number in each cell.
 _READABLE = 16
+
+# Points of accuracy below the best that a sweep shows; the rest is of no use.
+_DEPTH = 10
+_MARKERS = "osD^vPX"
+_TERMS = (MUTED, BLUE, ORANGE, GREEN, PURPLE)
 
 
 @house_style()
@@ -119,45 +126,141 @@ def confusion(predicted: Tensor, target: Tensor, num_classes: int) -> Figure:
 
 
 @house_style()
-def energy_breakdown(parts: Mapping[str, float]) -> Figure:
-    """Draw where the estimated energy of one sample goes, largest part first.
+def energy_breakdown(
+    parts: Mapping[str, Sequence[float]],
+    layers: Sequence[str],
+    interval: tuple[float, float],
+) -> Figure:
+    """Draw where the estimated energy of one sample goes, by layer and by term.
 
     Args:
-        parts: name of each part and its energy per sample in joules.
+        parts: name of each term and its energy per sample in joules, one per layer.
+        layers: names of the layers, the input among them.
+        interval: lowest and highest total that the constants allow, in joules.
 
     Raises:
-        ValueError: a negative or non-finite energy.
+        ValueError: a negative or non-finite energy, another number of energies than
+            layers, or an interval without the total.
     """
-    for name, energy in parts.items():
-        if not (math.isfinite(energy) and energy >= 0):
+    for name, energies in parts.items():
+        if len(energies) != len(layers):
             raise ValueError(
-                f"energy of {name!r} is {energy}: give finite joules per sample, >= 0"
+                f"{len(energies)} energies of {name!r} for {len(layers)} layers: give "
+                "one per layer"
             )
-    total = math.fsum(parts.values())
+        for energy in energies:
+            if not (math.isfinite(energy) and energy >= 0):
+                raise ValueError(
+                    f"energy of {name!r} is {energy}: give finite joules per sample, "
+                    ">= 0"
+                )
+    total = math.fsum(energy for row in parts.values() for energy in row)
+    low, high = interval
+    if not 0 <= low <= total * (1 + 1e-9) or not total <= high * (1 + 1e-9) < math.inf:
+        raise ValueError(
+            f"the interval {low} to {high} J does not hold the total of {total} J"
+        )
     scale, unit = _joules(total)
+    rows = ["all", *layers]
     figure = new_figure(
-        1.3 + 0.42 * max(len(parts), 1),
-        "Estimated energy for one sample and its parts: counts from the emulator times "
-        "the energy of each event. It ranks the parts better than it sizes them.",
+        1.5 + 0.42 * len(rows),
+        "Estimated energy for one sample, by layer and by term: counts from the "
+        "emulator times the energy of each event. The whisker spans the constants that "
+        "may be as true: the picture ranks the parts better than it sizes them. A "
+        "layer's packets are those that it sends.",
     )
     axes = figure.subplots()
-    head(axes, f"{total * scale:.3g} {unit} per sample", "estimate, not a measurement")
-    ordered = sorted(parts.items(), key=lambda part: -part[1])
-    for row, (_, energy) in enumerate(ordered):
-        axes.barh(row, energy * scale, height=0.62, color=BLUE)
+    head(
+        axes,
+        f"{total * scale:.3g} {unit} per sample ({low * scale:.3g} to "
+        f"{high * scale:.3g})",
+        "estimate, not a measurement",
+    )
+    left = [0.0] * len(rows)
+    for index, (name, energies) in enumerate(parts.items()):
+        if not any(energies):
+            continue
+        widths = [math.fsum(energies), *energies]
+        axes.barh(
+            range(len(rows)), [scale * width for width in widths],
+            left=[scale * edge for edge in left], height=0.62, label=name,
+            color=_TERMS[index % len(_TERMS)], edgecolor=SURFACE, linewidth=0.3,
+        )  # fmt: skip
+        left = [edge + width for edge, width in zip(left, widths, strict=True)]
+    axes.errorbar(
+        [total * scale], [0],
+        xerr=[[max(0.0, total - low) * scale], [max(0.0, high - total) * scale]],
+        color=INK, capsize=4, linewidth=1.2,
+    )  # fmt: skip
+    for row, energy in enumerate(left[1:], start=1):
         share = f" ({100 * energy / total:.1f} %)" if total else ""
         axes.annotate(
             f"{energy * scale:.3g} {unit}{share}", (energy * scale, row),
             xytext=(5, 0), textcoords="offset points", va="center",
         )  # fmt: skip
-    axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], color=INK)
-    axes.set_ylim(max(len(ordered), 1) - 0.4, -0.6)
-    axes.set_xlim(0, 1.3 * max((e * scale for e in parts.values()), default=1.0) or 1.0)
+    axes.set_yticks(range(len(rows)), rows, color=INK)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, max(1.05 * high, 1.3 * max(left[1:], default=0.0)) * scale or 1.0)
     axes.set_xlabel(f"energy per sample ({unit})")
     axes.grid(False)
     axes.tick_params(axis="y", length=0)
-    if not parts:
-        say(axes, "no parts")
+    if total:
+        figure.legend(loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+@house_style()
+def quantisation_sweep(
+    accuracy: Mapping[int, Mapping[int, float]], *, real: float | None = None
+) -> Figure:
+    """Draw the accuracy of integer networks against their bits, a line per tick count.
+
+    Args:
+        accuracy: share of right answers by number of ticks, then by bits of a weight;
+            NaN where there is no such network.
+        real: share of the network as trained, drawn as a dashed line.
+
+    Raises:
+        ValueError: a share outside 0 to 1.
+    """
+    known = {
+        ticks: {bits: share for bits, share in row.items() if not math.isnan(share)}
+        for ticks, row in sorted(accuracy.items())
+    }
+    shares = [share for row in known.values() for share in row.values()]
+    shares += [] if real is None else [real]
+    for share in shares:
+        if not 0 <= share <= 1:
+            raise ValueError(f"accuracy {share} is no share: give 0 to 1")
+    figure = new_figure(
+        3.6,
+        "Accuracy of the integer network for each width of a weight, one line per "
+        "number of ticks. What lies far below "
+        "the best is cut off. Choose the left-most point that still is where you want "
+        "to be.",
+    )
+    axes = figure.subplots()
+    axes.set(xlabel="bits of a weight", ylabel="accuracy (%)")
+    axes.locator_params(axis="x", integer=True, min_n_ticks=1)
+    head(axes, "accuracy as integers")
+    if not shares:
+        say(axes, "nothing measured")
+        return figure
+    if real is not None:
+        axes.axhline(100 * real, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
+        head(axes, "accuracy as integers", f"dashed: {percent(real)} as trained")
+    for index, (ticks, row) in enumerate(known.items()):
+        axes.plot(
+            list(row), [100 * share for share in row.values()],
+            color=BLUE, alpha=0.3 + 0.7 * (index + 1) / len(known),
+            marker=_MARKERS[index % len(_MARKERS)], markersize=4.5,
+            label=f"{ticks} ticks",
+        )  # fmt: skip
+    best = 100 * max(shares)
+    lowest = max(100 * min(shares), best - _DEPTH)
+    margin = 0.05 * (best - lowest) or 1.0
+    axes.set_ylim(lowest - margin, best + margin)
+    axes.legend(loc="lower right", ncols=2)
     return figure
 
 

@@ -1,11 +1,25 @@
 """NIR files of either kind: whole or not at all, the same bytes, nothing that runs."""
 
+import numpy as np
 import pytest
 import torch
 
-from snn_temporal_plugins.export import ExportCode, ExportError, write_nir
+from snn_temporal_plugins.export import (
+    SILENT,
+    ExportCode,
+    ExportError,
+    emulate,
+    to_nir,
+    write_nir,
+    write_nir_data,
+)
 from tests.export.lif_networks import tssl
-from tests.export.networks import conv_network, step_network
+from tests.export.networks import (
+    conv_network,
+    dense_network,
+    random_ticks,
+    step_network,
+)
 
 h5py = pytest.importorskip("h5py")
 nir = pytest.importorskip("nir")
@@ -67,3 +81,39 @@ def test_a_file_holds_numbers_and_words_alone(make, tmp_path):
         file.visititems(note)
     assert len(kinds) > 20
     assert all(kind in ("f", "i") or kind.encoding == "utf-8" for kind in kinds)
+
+
+@pytest.mark.parametrize("make", [dense_network, conv_network, steps])
+def test_golden_spikes_are_the_emulators(make, tmp_path):
+    if not hasattr(nir, "write_data"):
+        pytest.skip("needs nir>=1.0.8")
+    network = make()
+    ticks = random_ticks(np.random.default_rng(0), (5, *network.input_shape), 30)
+    path = tmp_path / "net.nirdata.h5"
+    write_nir_data(network, ticks, path)
+    data = nir.read_data(path)
+    emulation = emulate(network, ticks)
+    wanted = [emulation.input_ticks, *emulation.layer_ticks]
+    graph = to_nir(network)
+    names = ["input", *(name for name in graph.nodes if name.endswith("c_fire"))]
+    assert list(data.nodes) == names
+    for name, first in zip(names, wanted, strict=True):
+        spikes = data.nodes[name].observables["spikes"]
+        assert spikes.dt == graph.metadata["dt"]
+        assert spikes.n_time_steps == network.num_ticks
+        tick = np.where(spikes.data.any(1), spikes.data.argmax(1), SILENT)
+        np.testing.assert_array_equal(tick, first.reshape(5, -1))
+        assert (spikes.data.sum(1) <= 1).all()
+    if make is dense_network:  # of images NIR's check compares a number with a shape
+        data.check_nodes(graph)
+    with pytest.raises(ExportError, match="overwrite=True"):
+        write_nir_data(network, ticks, path)
+    before = path.read_bytes()
+    write_nir_data(network, ticks, path, overwrite=True)
+    assert path.read_bytes() == before
+
+
+def test_golden_spikes_need_a_late_nir(tmp_path, monkeypatch):
+    monkeypatch.delattr(nir, "write_data", raising=False)
+    with pytest.raises(ImportError, match=r"1\.0\.8"):
+        write_nir_data(dense_network(), np.zeros((1, 12), int), tmp_path / "x")

@@ -12,6 +12,7 @@ from snn_temporal_plugins import (
     ReLPSPConv2d,
     ReLPSPLinear,
     SilenceDropout,
+    TickGrid,
     build_network,
     latency_encode,
     stdbp,
@@ -67,6 +68,15 @@ def test_pooling_passes_the_earliest_and_its_gradient():
     assert time.grad.flatten().tolist() == [0, 1, 0, 0]
     silent = torch.full((1, 1, 4, 4), math.inf)
     assert EarliestSpikePool2d(2, stride=1, padding=1)(silent).isinf().all()
+
+
+def test_tick_grid_rounds_up_and_passes_the_gradient():
+    inf = math.inf
+    time = torch.tensor([[0.0, 0.2, 3.0, 3.1, 4.0, 4.1, inf]], requires_grad=True)
+    ticks = TickGrid(5)(time)
+    assert ticks.tolist() == [[0, 1, 3, 4, 4, inf, inf]]
+    ticks.backward(torch.arange(1.0, 8.0)[None])
+    assert time.grad.tolist() == [[1, 2, 3, 4, 5, 0, 0]]
 
 
 def test_silence_dropout():
@@ -140,6 +150,7 @@ def test_custom_classes_of_a_network_are_plain_modules():
         (lambda: ReLPSPConv2d(1, 2, 3)(torch.rand(1, 4, 9, 9)), r"\(batch, 1, height"),
         (lambda: EarliestSpikePool2d(2, padding=2), "padding 2"),
         (lambda: SilenceDropout(1.0), "p is 1.0"),
+        (lambda: TickGrid(0), "num_ticks is 0"),
     ],
 )
 def test_bad_arguments(call, message):

@@ -1,9 +1,15 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from snn_temporal_plugins.viz import confusion, energy_breakdown, learning_curve
+from snn_temporal_plugins.viz import (
+    confusion,
+    energy_breakdown,
+    learning_curve,
+    quantisation_sweep,
+)
 
 
 def metrics():
@@ -109,14 +115,30 @@ def test_confusion_refuses_bad_input(predicted, target, num_classes, message):
         confusion(torch.tensor(predicted), torch.tensor(target), num_classes)
 
 
-def test_energy_is_drawn_largest_first_in_a_legible_unit():
-    figure = energy_breakdown({"spikes": 1e-6, "static": 3e-6})
+def test_energy_is_stacked_by_term_and_layer_with_its_interval():
+    parts = {"static": [0.0, 3e-6], "additions": [0.0, 1e-6], "packets": [5e-7, 5e-7]}
+    figure = energy_breakdown(parts, ["input", "layer 1"], (2e-6, 9e-6))
     axes = figure.axes[0]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["static", "spikes"]
-    assert [bar.get_width() for bar in axes.patches] == pytest.approx([3, 1])
+    rows = [text.get_text() for text in axes.get_yticklabels()]
+    assert rows == ["all", "input", "layer 1"]
+    bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
+    assert np.array(bars).reshape(3, 3, 2) == pytest.approx(
+        np.array(
+            [
+                [[0, 3], [0, 0], [0, 3]],
+                [[3, 1], [0, 0], [3, 1]],
+                [[4, 1], [0, 0.5], [4, 0.5]],
+            ]
+        )
+    )
     texts = [text.get_text() for text in axes.texts]
-    assert texts == ["3 µJ (75.0 %)", "1 µJ (25.0 %)"]
-    assert axes.get_title("left") == "4 µJ per sample"
+    assert texts == ["0.5 µJ (10.0 %)", "4.5 µJ (90.0 %)"]
+    (whisker,) = axes.collections[0].get_segments()
+    assert whisker == pytest.approx(np.array([[2, 0], [9, 0]]))
+    assert axes.get_xlim()[1] > 9
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["static", "additions", "packets"]
+    assert axes.get_title("left") == "5 µJ per sample (2 to 9)"
     assert axes.get_title("right") == "estimate, not a measurement"
     assert axes.get_xlabel() == "energy per sample (µJ)"
 
@@ -126,24 +148,55 @@ def test_energy_is_drawn_largest_first_in_a_legible_unit():
     [(2.0, "2 J"), (2e-3, "2 mJ"), (2e-9, "2 nJ"), (2e-12, "2 pJ"), (0.0, "0 pJ")],
 )
 def test_energy_units(energy, title):
-    axes = energy_breakdown({"all": energy}).axes[0]
-    assert axes.get_title("left") == f"{title} per sample"
-
-
-def test_energy_without_parts_says_so():
-    figure = energy_breakdown({})
-    assert figure.axes[0].texts[0].get_text() == "no parts"
+    figure = energy_breakdown({"a": [energy]}, ["x"], (energy, energy))
+    assert figure.axes[0].get_title("left").startswith(f"{title} per sample")
     figure.canvas.draw()
 
 
 @pytest.mark.parametrize("energy", [-1.0, math.nan, math.inf])
 def test_energy_refuses_what_is_no_energy(energy):
     with pytest.raises(ValueError, match=rf"energy of 'x' is {energy}"):
-        energy_breakdown({"x": energy})
+        energy_breakdown({"x": [energy]}, ["a"], (0.0, 1.0))
+
+
+def test_energy_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="2 energies of 'x' for 1 layers"):
+        energy_breakdown({"x": [1.0, 1.0]}, ["a"], (0.0, 3.0))
+    for interval in ((2.0, 3.0), (0.0, 0.5), (-1.0, 2.0), (0.0, math.inf)):
+        with pytest.raises(ValueError, match="does not hold the total of 1"):
+            energy_breakdown({"x": [1.0]}, ["a"], interval)
+
+
+def test_a_sweep_has_a_line_per_tick_count_and_leaves_gaps():
+    table = {64: {2: math.nan, 4: 0.96, 6: 0.97}, 16: {2: 0.4, 4: 0.9, 6: 0.95}}
+    axes = quantisation_sweep(table, real=0.975).axes[0]
+    dashed, coarse, fine = axes.lines
+    assert set(dashed.get_ydata()) == {97.5}
+    assert [line.get_label() for line in (coarse, fine)] == ["16 ticks", "64 ticks"]
+    assert list(coarse.get_xdata()) == [2, 4, 6]
+    assert list(fine.get_ydata()) == pytest.approx([96, 97])
+    low, high = axes.get_ylim()
+    assert 86 < low < 88 and 97.5 < high < 99  # 40 % is of no use
+    assert axes.get_title("right") == "dashed: 97.50 % as trained"
+
+
+@pytest.mark.parametrize("table", [{}, {16: {}}, {16: {2: math.nan}}])
+def test_an_empty_sweep_says_so(table):
+    figure = quantisation_sweep(table)
+    assert figure.axes[0].texts[0].get_text() == "nothing measured"
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("share", [-0.1, 98.0, math.inf])
+def test_a_sweep_refuses_what_is_no_share(share):
+    with pytest.raises(ValueError, match=f"accuracy {share} is no share"):
+        quantisation_sweep({16: {2: share}})
 
 
 def test_names_are_never_read_as_formulas():
-    energy_breakdown({r"$\frac{": 1.0, "a$b$": 2.0}).canvas.draw()
+    names = [r"$\frac{", "a$b$"]
+    parts = {name: [1.0, 2.0] for name in names}
+    energy_breakdown(parts, names, (6.0, 6.0)).canvas.draw()
 
 
 def test_every_chart_says_how_to_read_it():
@@ -151,6 +204,6 @@ def test_every_chart_says_how_to_read_it():
     for figure in (
         learning_curve(metrics()),
         confusion(classes, classes, 2),
-        energy_breakdown({"a": 1.0}),
+        energy_breakdown({"a": [1.0]}, ["x"], (1.0, 1.0)),
     ):
         assert len(figure.get_label()) > 60

@@ -79,7 +79,8 @@ def test_page_svg_is_xml_that_follows_the_reader_into_the_dark():
 
 
 def test_hostile_names_stay_text_in_an_svg():
-    svg = page_svg(energy_breakdown({"</text><script>alert(1)</script>": 1.0}))
+    hostile = "</text><script>alert(1)</script>"
+    svg = page_svg(energy_breakdown({hostile: [1.0]}, [hostile], (1.0, 1.0)))
     tags = {
         element.tag.split("}")[-1] for element in ElementTree.fromstring(svg).iter()
     }
@@ -111,7 +112,7 @@ def test_no_picture_imports_pyplot():
         "assert 'jinja2' not in sys.modules, 'viz is not lazy'\n"
         "times, target = torch.rand(4, 3), torch.zeros(4, dtype=torch.long)\n"
         "figures = [viz.raster([times]), viz.spike_time_histogram([times]),\n"
-        "    viz.learning_curve([]), viz.energy_breakdown({'a': 1.0}),\n"
+        "    viz.learning_curve([]), viz.energy_breakdown({'a': [1]}, 'x', (1, 1)),\n"
         "    viz.accuracy_against_latency(times, target),\n"
         "    viz.confusion(target, target, 3)]\n"
         "for figure in figures: figure.canvas.draw()\n"

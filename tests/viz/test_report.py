@@ -112,7 +112,7 @@ def test_hostile_strings_stay_text_wherever_they_stand(tmp_path):
         tmp_path,
         title=HOSTILE,
         table=[{HOSTILE: HOSTILE, "value": HOSTILE}],
-        figures={HOSTILE: energy_breakdown({HOSTILE: 1.0})},
+        figures={HOSTILE: energy_breakdown({HOSTILE: [1]}, [HOSTILE], (1, 1))},
         notes=HOSTILE,
         settings={HOSTILE: {HOSTILE: HOSTILE}},
     )

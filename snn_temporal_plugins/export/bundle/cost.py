@@ -1,60 +1,43 @@
 """Energy and latency of a network on a digital core: estimate, not measurement.
 
-    cycles  = sum over layers of updates + operations + spikes in + ticks
+    cycles  = sum over layers of  U / p_upd + SOP / p_acc + S + T
     latency = cycles / clock
     energy  = static power * latency
-              + e_operation * operations + e_update * updates + e_packet * packets
+              + e_acc * SOP + e_upd * U + e_spk * P + e_hop * H
 
-The counts are exact, the constants are not. One operating point is published for this
-neuron on an accelerator (arXiv 2003.11837): 0.751 mW and 47.71 ms per MNIST image.
-That is one equation for many unknowns, and neither the network nor the number of ticks
-behind it is known. So the profile of `yoso_point` assumes a dense stand-in whose
-inputs and neurons all fire, fixes the energy of one operation, and puts all the rest
-into static power. It meets the published point by construction, which validates
-nothing; the interval spans the energies of one operation published for other digital
-chips (SENECA Table 3, SNE), and two sizes of the stand-in. Networks of steps are
-counted with the same constants, although the published point is one of ramps.
+per layer: S spikes into it, SOP synaptic additions, U updates of its neurons, T ticks;
+in all: P packets (spikes sent), H hops. The counts are exact, those of the emulator;
+the constants come from a profile (profiles.py) and are not. The time of the first
+output spike, where a chip may stop, is another estimate: `early_exit` counts for it.
+
+Beside it the reference core of the bundle, whose cycles are known exactly (cycles.py).
+On one PE, of dense layers with n neurons each:
+
+    core    = sum over layers of  n T + SOP + S + T     as here, fired neurons too
+              + sum over layers of  (n + 1) + 2 T + S   clear, phases, begin of spikes
+              + 2 T + output spikes + 1                 barriers, events that go out
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
-from snn_temporal_plugins.export.bundle.emulate import EventCounts
+from snn_temporal_plugins.export.bundle.events import EventCounts
+from snn_temporal_plugins.export.bundle.integer import IntegerNetwork
+from snn_temporal_plugins.export.bundle.profiles import (
+    CostConstants,
+    CostProfile,
+    yoso_point,
+)
+from snn_temporal_plugins.export.layers import PoolLayer
 
-__all__ = ["CostEstimate", "CostProfile", "estimate_cost", "yoso_point"]
-
-_POINT_POWER_W = 0.751e-3
-_POINT_LATENCY_S = 47.71e-3
-_OPERATION_PJ = 2.8  # SENECA, 22 nm
-_OPERATION_RANGE_PJ = (0.22, 12.7)  # SNE to ODIN
-_STAND_IN_HIDDEN = 800
-_STAND_IN_RANGE = (400, 800)
-_STAND_IN_TICKS = 256
-
-
-@dataclass(frozen=True)
-class CostProfile:
-    """Constants of one chip; those of a user, or those of `yoso_point`.
-
-    Attributes:
-        name: what the constants stand for.
-        clock_hz: cycles per second; one operation and one update take a cycle each.
-        static_power_w: power that flows whether or not anything spikes.
-        operation_pj: energy of one synaptic addition.
-        update_pj: energy of one integration of a neuron.
-        packet_pj: energy of one spike sent.
-    """
-
-    name: str
-    clock_hz: float
-    static_power_w: float
-    operation_pj: float
-    update_pj: float = 0.0
-    packet_pj: float = 0.0
+__all__ = ["CostEstimate", "estimate_cost"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +46,25 @@ class CostEstimate:
 
     Attributes:
         profile: name of the constants.
+        cycles: clock cycles by the equation above, of the nominal constants.
         energy_uj: energy in microjoules.
         energy_interval_uj: lowest and highest energy over the profile's variants.
-        latency_ms: time until the last tick of the last layer, in milliseconds.
+        latency_ms: time of all ticks that are run, in milliseconds.
         latency_interval_ms: lowest and highest latency over the variants.
+        breakdown_uj: energy by term ("static", "additions", "updates", "packets",
+            "hops"), each with one value for the input and one per layer; they add up
+            to `energy_uj`. A layer's packets are those that it sends.
+        assumptions: what must hold, one sentence each.
     """
 
     profile: str
+    cycles: float
     energy_uj: float
     energy_interval_uj: tuple[float, float]
     latency_ms: float
     latency_interval_ms: tuple[float, float]
+    breakdown_uj: Mapping[str, tuple[float, ...]]
+    assumptions: tuple[str, ...]
 
     def __str__(self) -> str:
         low, high = self.energy_interval_uj
@@ -85,93 +76,85 @@ class CostEstimate:
         )
 
 
-def yoso_point() -> tuple[CostProfile, ...]:
-    """Profiles calibrated to the one published operating point.
-
-    Returns:
-        The nominal profile first, then the variants that span the interval; each of
-        them gives 0.751 mW and 47.71 ms for its stand-in network.
-    """
-    return (
-        _calibrated(_STAND_IN_HIDDEN, _OPERATION_PJ),
-        *(
-            _calibrated(hidden, energy)
-            for hidden in _STAND_IN_RANGE
-            for energy in _OPERATION_RANGE_PJ
-        ),
-    )
-
-
 def estimate_cost(
+    network: IntegerNetwork,
     counts: EventCounts,
-    num_ticks: int,
-    profiles: Sequence[CostProfile] | None = None,
+    profile: CostProfile | None = None,
+    *,
+    ticks: NDArray[np.int64] | None = None,
 ) -> CostEstimate:
     """Estimate energy and latency of one sample from exact event counts.
 
     Args:
-        counts: events of a batch, from `emulate`.
-        num_ticks: ticks of the network.
-        profiles: constants, nominal first; `None` takes `yoso_point`.
+        network: the network.
+        counts: events of a batch of it, from `emulate`, or from `early_exit`.
+        profile: constants; `None` takes `yoso_point`.
+        ticks: `(batch,)` ticks that are run, from `early_exit`; `None`: all.
 
     Returns:
-        The mean cost per sample, with the interval over the profiles.
+        The mean cost per sample, with the interval over the profile's variants.
     """
-    profiles = yoso_point() if profiles is None else profiles
-    mean = EventCounts(
-        *(
-            values.mean(axis=0, keepdims=True)
-            for values in (counts.spikes, counts.operations, counts.updates)
-        )
-    )
-    costs = [_cost(mean, num_ticks, profile) for profile in profiles]
-    energies, latencies = zip(*costs, strict=True)
+    profile = yoso_point() if profile is None else profile
+    mean_ticks = network.num_ticks if ticks is None else float(np.mean(ticks))
+    every = (profile.nominal, *profile.variants)
+    cycles = [_cycles(network, counts, mean_ticks, one) for one in every]
+    latencies = [
+        1e3 * float(cycle.sum()) / one.clock_hz
+        for cycle, one in zip(cycles, every, strict=True)
+    ]
+    parts = [_parts(network, counts, mean_ticks, one) for one in every]
+    energies = [math.fsum(chain.from_iterable(part.values())) for part in parts]
     return CostEstimate(
-        profile=profiles[0].name,
+        profile=profile.name,
+        cycles=float(cycles[0].sum()),
         energy_uj=energies[0],
         energy_interval_uj=(min(energies), max(energies)),
         latency_ms=latencies[0],
         latency_interval_ms=(min(latencies), max(latencies)),
+        breakdown_uj=parts[0],
+        assumptions=profile.assumptions,
     )
 
 
-def _cycles(counts: EventCounts, num_ticks: int) -> float:
-    """Cycles of one sample, time-sorted input assumed."""
-    layers = counts.operations.shape[1]
-    return float(
-        counts.updates.sum()
-        + counts.operations.sum()
-        + counts.spikes[:, :-1].sum()
-        + layers * num_ticks
+def _updates(
+    network: IntegerNetwork, counts: EventCounts, ticks: float, constants: CostConstants
+) -> NDArray[np.float64]:
+    """`(layers,)` mean updates."""
+    if not constants.updates_fired:
+        return counts.updates.mean(axis=0)
+    pairs = zip(network.layers, network.shapes, strict=True)
+    neurons = [0 if isinstance(a, PoolLayer) else math.prod(b) for a, b in pairs]
+    return ticks * np.array(neurons, dtype=np.float64)
+
+
+def _cycles(
+    network: IntegerNetwork, counts: EventCounts, ticks: float, constants: CostConstants
+) -> NDArray[np.float64]:
+    """`(layers,)` mean cycles; those of a tick as a whole are shared by the layers."""
+    updates = _updates(network, counts, ticks, constants)
+    barrier = constants.cycles_per_tick / len(network.layers)
+    return (
+        updates / constants.updates_per_cycle
+        + counts.operations.mean(axis=0) / constants.operations_per_cycle
+        + counts.spikes[:, :-1].mean(axis=0) * constants.cycles_per_spike
+        + ticks * (constants.cycles_per_layer_tick + barrier)
     )
 
 
-def _cost(
-    counts: EventCounts, num_ticks: int, profile: CostProfile
-) -> tuple[float, float]:
-    """Energy in microjoules and latency in milliseconds of one sample."""
-    latency = _cycles(counts, num_ticks) / profile.clock_hz
-    dynamic_pj = (
-        profile.operation_pj * counts.operations.sum()
-        + profile.update_pj * counts.updates.sum()
-        + profile.packet_pj * counts.packets.sum()
-    )
-    energy = profile.static_power_w * latency + dynamic_pj * 1e-12
-    return float(energy) * 1e6, latency * 1e3
-
-
-def _calibrated(hidden: int, operation_pj: float) -> CostProfile:
-    """Constants with which a dense 784-hidden-10 stand-in meets the point."""
-    sizes = np.array([784, hidden, 10])
-    counts = EventCounts(
-        spikes=sizes[None],
-        operations=(sizes[:-1] * sizes[1:])[None],
-        updates=(_STAND_IN_TICKS * sizes[1:])[None],
-    )
-    operations_w = operation_pj * 1e-12 * counts.operations.sum() / _POINT_LATENCY_S
-    return CostProfile(
-        name="calibrated to one published operating point",
-        clock_hz=_cycles(counts, _STAND_IN_TICKS) / _POINT_LATENCY_S,
-        static_power_w=_POINT_POWER_W - float(operations_w),
-        operation_pj=operation_pj,
-    )
+def _parts(
+    network: IntegerNetwork, counts: EventCounts, ticks: float, constants: CostConstants
+) -> dict[str, tuple[float, ...]]:
+    """Mean energy in microjoules: of each term the input's and the layers' share."""
+    cycles = _cycles(network, counts, ticks, constants)
+    packets = counts.spikes.mean(axis=0)
+    of_layers = {
+        "static": 1e12 * constants.static_power_w * cycles / constants.clock_hz,
+        "additions": constants.operation_pj * counts.operations.mean(axis=0),
+        "updates": constants.update_pj * _updates(network, counts, ticks, constants),
+    }
+    picojoules = {
+        **{name: np.insert(part, 0, 0.0) for name, part in of_layers.items()},
+        "packets": constants.packet_pj * packets,
+        "hops": constants.hop_pj * constants.hops_per_packet * packets,
+    }
+    return {name: tuple((1e-6 * part).tolist()) for name, part in picojoules.items()}

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
-from snn_temporal_plugins.functional import latency_ticks
+from snn_temporal_plugins.functional import latency_encode, latency_ticks
+from snn_temporal_plugins.functional.rounding import nearest_tick
 
 __all__ = ["encode_pixels", "latency_lut", "latency_ticks_lut", "to_ticks"]
 
@@ -43,8 +44,8 @@ def to_ticks(
             f"spike time {bad} is not on the grid; allowed: 0 to {network.num_ticks} "
             f"ticks of {network.tick:g}, or inf for silence"
         )
-    ticks = np.rint(times / network.tick)
-    return np.where(ticks < network.num_ticks, ticks, SILENT).astype(np.int32)
+    ticks = nearest_tick(torch.tensor(times), network.num_ticks, network.tick).numpy()
+    return np.where(ticks == math.inf, SILENT, ticks).astype(np.int32)
 
 
 def latency_lut(
@@ -53,6 +54,8 @@ def latency_lut(
     """Tick of each pixel value, brighter is earlier.
 
         t = window * (1 - pixel / 255)
+
+    It is the tick of `latency_encode` of `pixel / 255` in float32, bit for bit.
 
     Args:
         network: the network whose grid is meant.
@@ -69,10 +72,8 @@ def latency_lut(
         raise ExportError(
             ExportCode.PARAMETER, f"window is {window}; allowed: above 0 and finite"
         )
-    pixels = np.arange(256)
-    times = window * (255 - pixels) / 255
-    if silent_zero:
-        times = np.where(pixels == 0, math.inf, times)
+    intensity = torch.arange(256, dtype=torch.float32) / 255
+    times = latency_encode(intensity, window=window, silent_zero=silent_zero)
     return to_ticks(times, network).astype(np.uint16)
 
 

@@ -6,8 +6,11 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from snn_temporal_plugins.export.bundle.integer import IntegerConv, IntegerNetwork
@@ -19,9 +22,11 @@ __all__ = [
     "FEATURES",
     "FORMAT",
     "MANIFEST",
+    "MAX_BYTES",
+    "MAX_FILES",
     "MAX_MANIFEST_BYTES",
+    "MAX_NAME",
     "SCHEMA_FILE",
-    "SPEC_FILE",
     "SPEC_VERSION",
     "check_names",
     "check_schema",
@@ -29,11 +34,11 @@ __all__ = [
     "dump_json",
     "features_of",
     "load_json",
-    "packaged",
+    "pinned_files",
 ]
 
 FORMAT = "ttfs-bundle"
-SPEC_VERSION = "1.0.0"
+SPEC_VERSION = "1.0.1"
 FEATURES = frozenset(
     (
         "conv2d",
@@ -46,17 +51,37 @@ FEATURES = frozenset(
     )
 )
 MANIFEST = "manifest.json"
-SPEC_FILE = "SPEC.md"
 SCHEMA_FILE = "schema/manifest.schema.json"
-MAX_MANIFEST_BYTES = 1 << 24
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_BYTES = 1 << 27
+MAX_FILES = 8192
+MAX_NAME = 200
 DTYPES = {"i8": "<i1", "i32": "<i4", "u16": "<u2", "f64": "<f8"}
 
+_MAX_DEPTH = 32
 _NAME = re.compile(r"([A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(\.[a-z0-9]+)+")
 
 
-def packaged(name: str) -> bytes:
-    """A file of the format that ships with this package: SPEC.md or the schema."""
-    return (Path(__file__).parent / Path(name).name).read_bytes()
+@cache
+def pinned_files(*, chip: bool) -> Mapping[str, bytes]:
+    """What is the same in every bundle of this version of the format.
+
+    A stranger believes, runs or synthesises these files, so they must be the published
+    ones.
+
+    Args:
+        chip: whether the bundle is for a chip and holds the reference core.
+
+    Returns:
+        Names in the bundle, and contents.
+    """
+    here = Path(__file__).parent
+    names = ["SPEC.md", "reader.py", SCHEMA_FILE]
+    if chip:
+        names += sorted(f"rtl/{file.name}" for file in (here / "rtl").glob("*.sv"))
+    places = {SCHEMA_FILE: Path(SCHEMA_FILE).name}
+    files = {name: (here / places.get(name, name)).read_bytes() for name in names}
+    return MappingProxyType(files)
 
 
 def digest(content: bytes) -> dict[str, Any]:
@@ -71,18 +96,20 @@ def dump_json(value: Any) -> bytes:
 
 
 def load_json(content: bytes, name: str) -> Any:
-    """Parse JSON strictly: no NaN, no repeated key.
+    """Parse JSON strictly: no NaN, no repeated key, no deep nesting.
 
     Raises:
         BundleError: if the text is not such JSON.
     """
     try:
-        return json.loads(
+        value = json.loads(
             content.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_constant=_no_constant,
             parse_float=_finite,
         )
+        _check_depth(value)
+        return value
     except (ValueError, RecursionError) as error:
         raise BundleError(
             BundleCode.JSON,
@@ -110,17 +137,9 @@ def check_schema(manifest: Any) -> None:
         BundleError: with the place and the rule that is broken.
         ImportError: if jsonschema is not installed.
     """
-    try:
-        from jsonschema import Draft202012Validator, validators
-        from jsonschema.exceptions import best_match
-    except ImportError as error:
-        raise ImportError(
-            'bundles need jsonschema: pip install "snn-temporal-plugins[export]"'
-        ) from error
-    # JSON Schema takes 3.0 for an integer; Python does not.
-    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-    validator = validators.extend(Draft202012Validator, type_checker=types)
-    worst = best_match(validator(_schema()).iter_errors(manifest))
+    # The first error ends the work: a stranger's million entries have a million.
+    validator, best_match = _validator()
+    worst = best_match(islice(validator.iter_errors(manifest), 1))
     if worst is not None:
         raise BundleError(
             BundleCode.SCHEMA,
@@ -136,17 +155,30 @@ def check_names(names: list[str]) -> None:
         BundleError: naming the first bad one.
     """
     for name in names:
-        if not _NAME.fullmatch(name) or name == MANIFEST:
+        if not _NAME.fullmatch(name) or len(name) > MAX_NAME or name == MANIFEST:
             raise BundleError(
                 BundleCode.PATH,
-                f"file name {name!r} is not allowed; allowed: folders and a name of "
-                "letters, digits, - and _, with an extension, inside the bundle",
+                f"file name {name[:MAX_NAME]!r} is not allowed; allowed: folders and a "
+                "name of letters, digits, - and _, with an extension, inside the "
+                f"bundle, of {MAX_NAME} characters at most",
             )
 
 
 @cache
-def _schema() -> Any:
-    return json.loads(packaged(SCHEMA_FILE))
+def _validator() -> tuple[Any, Any]:
+    """A validator of manifests, and what finds the root of its errors."""
+    try:
+        from jsonschema import Draft202012Validator, validators
+        from jsonschema.exceptions import best_match
+    except ImportError as error:
+        raise ImportError(
+            'bundles need jsonschema: pip install "snn-temporal-plugins[export]"'
+        ) from error
+    # JSON Schema takes 3.0 for an integer; Python does not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    validator = validators.extend(Draft202012Validator, type_checker=types)
+    schema = json.loads(pinned_files(chip=False)[SCHEMA_FILE])
+    return validator(schema), best_match
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,6 +186,21 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(set(keys)) < len(keys):
         raise ValueError(f"a key is repeated among {keys[:10]}")
     return dict(pairs)
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse nesting that could exhaust the stack of whoever walks it."""
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested deeper than {_MAX_DEPTH}")
 
 
 def _is_integer(_checker: object, value: object) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from snn_temporal_plugins.export.bundle.by_tick import emulate_by_tick, tick_windows
 from snn_temporal_plugins.export.bundle.decode import Decoding, decode
 from snn_temporal_plugins.export.bundle.emulate import (
+    Emulation,
     check_ticks,
     emulate,
-    tick_windows,
 )
 from snn_temporal_plugins.export.bundle.format import dump_json
 from snn_temporal_plugins.export.bundle.golden_inputs import GoldenCase, tail
@@ -44,7 +45,7 @@ def golden_files(
         Content of each file of the case's folder.
     """
     part = tail(network, case.start_layer)
-    emulation = emulate(part, case.ticks[None])
+    emulation = _agreed(part, case.ticks[None])
     decision = decode(part, emulation, decoding)
     spiking = np.flatnonzero(case.ticks.reshape(-1) != SILENT)
     files = {
@@ -103,6 +104,8 @@ def parse_input(
     """
     flat = np.full(int(np.prod(network.input_shape)), SILENT, dtype=np.int64)
     try:
+        if len(content) > len("neuron,tick\n") + len("1048576,65535\n") * len(flat):
+            raise ValueError(f"it has {len(content)} bytes for {len(flat)} neurons")
         lines = content.decode("ascii").splitlines()[1:]
         spikes = np.array([line.split(",") for line in lines], dtype=np.int64)
         spikes = spikes.reshape(-1, 2)
@@ -117,16 +120,32 @@ def parse_input(
         ) from error
 
 
+def _agreed(network: IntegerNetwork, ticks: NDArray[np.int32]) -> Emulation:
+    """What the tick-driven emulator and the closed form both find."""
+    emulation, other = emulate_by_tick(network, ticks), emulate(network, ticks)
+    pairs: list[tuple[NDArray, NDArray]] = [
+        *zip(emulation.layer_ticks, other.layer_ticks, strict=True),
+        (emulation.counts.spikes, other.counts.spikes),
+        (emulation.counts.operations, other.counts.operations),
+        (emulation.counts.updates, other.counts.updates),
+    ]
+    if not all(np.array_equal(one, two) for one, two in pairs):
+        raise BundleError(
+            BundleCode.GOLDEN, "tick-driven and closed form disagree; report this bug"
+        )
+    return emulation
+
+
 def _settle(
     network: IntegerNetwork,
     layer: IntegerDense | IntegerConv,
     source: NDArray[np.int32],
     ticks: NDArray[np.int32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sum of the weights that acted, and `V - threshold`, by the closed form.
+    """Sum of the weights that acted, and `V - threshold`, by the sum of the responses.
 
-    `V` is a sum over the spikes that have come by then: no tick is stepped, so this
-    also checks the emulator.
+    `V` is a sum over the spikes that have come by then: no tick is stepped and no event
+    sorted, so this also checks both emulators.
     """
     if isinstance(layer, IntegerDense):
         windows = source.reshape(1, -1)
@@ -144,7 +163,7 @@ def _settle(
     margin = potential - layer.threshold[:, None]
     if ((own != SILENT) != (margin >= 0)).any():
         raise BundleError(
-            BundleCode.GOLDEN, "tick-driven and closed form disagree; report this bug"
+            BundleCode.GOLDEN, "emulator and sum of responses disagree; report this bug"
         )
     return slope.reshape(-1), margin.reshape(-1)
 

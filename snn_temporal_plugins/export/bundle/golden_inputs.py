@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +19,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerNetwork,
     weight_sums,
 )
-from snn_temporal_plugins.export.errors import BundleCode, BundleError
+from snn_temporal_plugins.export.errors import BundleCode, BundleError, ExportError
 from snn_temporal_plugins.export.layers import PoolLayer
 
 __all__ = ["GoldenCase", "golden_cases", "tail"]
@@ -54,33 +56,27 @@ def golden_cases(
         samples: `(n, *input_shape)` ticks of real inputs, taken as they are.
 
     Returns:
-        All inputs in the first and in the last tick, none, those that drive one neuron
-        hardest up and down, pseudo-random ones, the samples, all inputs of each inner
-        layer in the first tick, so that every weight acts in some case, and a tie.
-        For steps also one that drives a neuron down and then up again, and one on which
-        potentials stand exactly on thresholds.
+        All inputs in the last tick, none, pseudo-random ones, and the samples. For each
+        layer of neurons, fed directly: all inputs in the first tick, and those that
+        drive one neuron hardest up, down (as far as its potential can fall, so to the
+        floor if one is reached at all), and down and then up again; of a dense one also
+        those with a one in each bit of their index, which tell any two weights of a
+        neuron apart, as of an inner convolution pseudo-random ones do. At the end a
+        tie, and an input on which potentials stand exactly on thresholds.
     """
     shape = network.input_shape
     cases = [
-        ("all_at_start", 0, np.zeros(shape)),
         ("none", 0, np.full(shape, SILENT)),
         ("all_at_end", 0, np.full(shape, network.num_ticks - 1)),
     ]
-    first = network.layers[0]
-    if not isinstance(first, PoolLayer):
-        cases.append(("steepest_rise", 0, _extreme(first, shape, sign=1)))
-        cases.append(("steepest_fall", 0, _extreme(first, shape, sign=-1)))
-        if network.response == "step":
-            back = _extreme(first, shape, sign=-1, back=network.num_ticks - 1)
-            cases.append(("fall_and_rise", 0, back))
     for index in range(random):
         cases.append((f"random_{index}", 0, _random_ticks(network, index, 2)))
     for index, ticks in enumerate([] if samples is None else samples):
         cases.append((f"sample_{index}", 0, ticks))
-    for index in range(1, len(network.layers)):
-        if not isinstance(network.layers[index], PoolLayer):
-            inputs = np.zeros(network.shapes[index - 1])
-            cases.append((f"layer_{index}_all_at_start", index, inputs))
+    for index in range(len(network.layers)):
+        prefix = f"layer_{index}_" if index else ""
+        for name, ticks in _layer_cases(network, index):
+            cases.append((f"{prefix}{name}", index, ticks))
     chosen = [GoldenCase(name, at, ticks.astype(np.int32)) for name, at, ticks in cases]
     return chosen + _tie(network) + _on_threshold(network)
 
@@ -104,6 +100,29 @@ def tail(network: IntegerNetwork, start_layer: int) -> IntegerNetwork:
         layers=network.layers[start_layer:],
         input_shape=network.shapes[start_layer - 1],
     )
+
+
+def _layer_cases(
+    network: IntegerNetwork, index: int
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Inputs that try one layer; names and ticks."""
+    layer, shape = network.layers[index], (network.input_shape, *network.shapes)[index]
+    if index == 0 or not isinstance(layer, PoolLayer):
+        yield "all_at_start", np.zeros(shape, dtype=np.int64)
+    if isinstance(layer, PoolLayer):
+        return
+    back = (
+        network.num_ticks - 1 if network.response == "step" else network.num_ticks // 2
+    )
+    yield "steepest_rise", _extreme(layer, shape, sign=1, others=SILENT)
+    yield "steepest_fall", _extreme(layer, shape, sign=-1, others=SILENT)
+    yield "fall_and_rise", _extreme(layer, shape, sign=-1, others=back)
+    if isinstance(layer, IntegerDense):
+        inputs = np.arange(math.prod(shape)).reshape(shape)
+        for bit in range(int(inputs.max()).bit_length()):
+            yield f"address_bit_{bit}", np.where(inputs >> bit & 1, 0, SILENT)
+    elif index:
+        yield "random", _random_ticks(tail(network, index), index, 1)
 
 
 def _random_ticks(network: IntegerNetwork, index: int, part: int) -> NDArray[np.int64]:
@@ -139,35 +158,30 @@ def _tie(network: IntegerNetwork) -> list[GoldenCase]:
 
 
 def _on_threshold(network: IntegerNetwork) -> list[GoldenCase]:
-    """An input on which a reader that fires at `V > threshold` is wrong, if found.
-
-    A step meets its threshold exactly wherever weights add up to it.
-    """
-    if network.response != "step":
-        return []
+    """An input on which a reader that fires at `V > threshold` is wrong, if found."""
     layers = [
         layer
         if isinstance(layer, PoolLayer)
-        else replace(layer, threshold=_one_above(layer))
+        else replace(layer, threshold=layer.threshold + 1)
         for layer in network.layers
     ]
+    try:
+        strict = replace(network, layers=tuple(layers))
+    except ExportError:
+        return []  # the widest potential of all has no room for it
     ticks = _candidates(network)
-    right = emulate(network, ticks).layer_ticks
-    wrong = emulate(replace(network, layers=tuple(layers)), ticks).layer_ticks
     differ = sum(
         (one != other).reshape(len(ticks), -1).sum(axis=1)
-        for one, other in zip(right, wrong, strict=True)
+        for one, other in zip(
+            emulate(network, ticks).layer_ticks,
+            emulate(strict, ticks).layer_ticks,
+            strict=True,
+        )
     )
     best = int(np.argmax(differ))
     if not np.any(differ):
         return []
     return [GoldenCase("on_threshold", 0, ticks[best].astype(np.int32))]
-
-
-def _one_above(layer: IntegerDense | IntegerConv) -> NDArray[np.int64]:
-    """Thresholds one higher, but for those that no potential reaches anyway."""
-    rise, _ = weight_sums(layer.weight)
-    return np.minimum(layer.threshold, rise.max()) + 1
 
 
 def _candidates(network: IntegerNetwork) -> NDArray[np.int64]:
@@ -182,18 +196,19 @@ def _extreme(
     shape: tuple[int, ...],
     *,
     sign: int,
-    back: int = SILENT,
+    others: int,
 ) -> NDArray[np.int64]:
     """Spikes in tick 0 that drive one neuron furthest to this side.
 
-    The inputs that drive it back spike at `back`.
+    The inputs that drive it to the other side spike at `others`.
     """
     reach = weight_sums(layer.weight)[0 if sign > 0 else 1]
     weight = sign * layer.weight[int(reach.argmax())]
-    chosen = np.where(weight > 0, 0, np.where(weight < 0, back, SILENT))
+    chosen = np.where(weight > 0, 0, np.where(weight < 0, others, SILENT))
     if isinstance(layer, IntegerDense):
         return chosen.reshape(shape)
     ticks = np.full(shape, SILENT)
-    rows, columns = (min(n, chosen.shape[1]) for n in shape[1:])
-    ticks[:, :rows, :columns] = chosen[:, :rows, :columns]
+    first = -layer.padding % layer.stride  # where a window begins inside the image
+    inside = ticks[:, first : first + chosen.shape[1], first : first + chosen.shape[2]]
+    inside[:] = chosen[:, : inside.shape[1], : inside.shape[2]]
     return ticks

@@ -33,7 +33,7 @@ from snn_temporal_plugins.export.layers import (
 )
 
 __all__ = [
-    "MAX_POTENTIAL_BITS",
+    "MAX_REGISTER_BITS",
     "MAX_TICKS",
     "SILENT",
     "IntegerConv",
@@ -52,8 +52,8 @@ SILENT = 0xFFFF
 MAX_TICKS = SILENT
 """Most ticks of a network: tick 65535 would be the code for silence."""
 
-MAX_POTENTIAL_BITS = 32
-"""Widest potential that the format describes."""
+MAX_REGISTER_BITS = 32
+"""Widest slope or potential that the format describes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +139,13 @@ class IntegerNetwork:
         for index, layer in enumerate(self.layers):
             if isinstance(layer, PoolLayer):
                 continue
-            bits = widths(layer, self.num_ticks, self.response).potential_bits
-            if bits > MAX_POTENTIAL_BITS:
+            bits = widths(layer, self.num_ticks, self.response)
+            if max(bits) > MAX_REGISTER_BITS:
                 raise ExportError(
                     ExportCode.WIDTH,
-                    f"layer {index} needs a potential of {bits} bits; allowed: "
-                    f"{MAX_POTENTIAL_BITS}. Use fewer ticks or fewer weight bits",
+                    f"layer {index} needs a slope of {bits.slope_bits} bits and a "
+                    f"potential of {bits.potential_bits} bits; allowed: "
+                    f"{MAX_REGISTER_BITS}. Use fewer ticks or fewer weight bits",
                 )
 
     @cached_property
@@ -187,8 +188,9 @@ def weight_sums(weight: NDArray[np.int32]) -> tuple[NDArray, NDArray]:
         Two arrays `(out,)` int64, `P` and `N`: the sum of the positive weights and the
         sum of the magnitudes of the negative ones.
     """
-    rows = weight.reshape(len(weight), -1).astype(np.int64)
-    return np.maximum(rows, 0).sum(axis=1), np.maximum(-rows, 0).sum(axis=1)
+    rows = weight.reshape(len(weight), -1)
+    rise = np.maximum(rows, 0).sum(axis=1, dtype=np.int64)
+    return rise, -np.minimum(rows, 0).sum(axis=1, dtype=np.int64)
 
 
 def widths(

@@ -1,24 +1,15 @@
 """From real weights to integers: one free scale per neuron, no data needed.
 
-Spike times do not change when the weights and the threshold of one neuron are
-multiplied by the same positive number. So each neuron j has a step s_j of its own:
-
-    weight_int = round(w / s_j)
-
-    ramp, fires at V >= v_th    threshold_int = round(v_th / (dt * s_j))
-    step, fires at V > v_th     threshold_int = floor(v_th / s_j) + 1
-
-with dt the length of a tick. A sum of integer weights times s_j exceeds v_th exactly
-where the sum reaches threshold_int, so a step's threshold loses nothing. Activations
-are spike times, so nothing else is scaled.
+The arithmetic is that of `functional.rounding`, which quantisation-aware training
+shares: each neuron's step, its weights and its threshold in whole steps.
 """
 
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -40,11 +31,15 @@ from snn_temporal_plugins.export.layers import (
     PoolLayer,
 )
 from snn_temporal_plugins.export.spiking import check_values
+from snn_temporal_plugins.functional.rounding import (
+    integer_weights,
+    largest_weight,
+    ramp_thresholds,
+    step_thresholds,
+    weight_steps,
+)
 
 __all__ = ["FLOAT32_LIMIT", "quantise", "quantise_uniform"]
-
-_CLIPS = np.linspace(0.3, 1.0, 29)
-"""Candidate full scales, as fractions of a neuron's largest weight."""
 
 FLOAT32_LIMIT = 1 << 23
 """Potentials below this are exact in float32, thresholds of `n - 0.5` too."""
@@ -81,11 +76,12 @@ def quantise(
     Raises:
         ExportError: if the network or a parameter cannot be exported.
     """
-    if bits not in range(2, 9):
-        raise ExportError(ExportCode.PARAMETER, f"bits is {bits}; allowed: 2 to 8")
+    try:
+        largest = largest_weight(bits)
+    except ValueError as error:
+        raise ExportError(ExportCode.PARAMETER, str(error)) from None
     flat = _flat(network, input_shape)
     grid = choose_grid(flat, num_ticks, horizon)
-    largest = (1 << (bits - 1)) - 1
     real_layers = _without_flatten(flat)
     layers: list[IntegerLayer] = []
     for layer in real_layers:
@@ -93,7 +89,8 @@ def quantise(
             layers.append(layer)
             continue
         rows = layer.weight.reshape(len(layer.weight), -1)
-        step = _best_steps(rows, largest, shared=layer is real_layers[-1])
+        shared = layer is real_layers[-1]
+        step = weight_steps(torch.from_numpy(rows), bits, shared=shared).numpy()
         layers.append(_rounded(layer, rows, step, largest, grid))
     return IntegerNetwork(tuple(layers), flat.input_shape, *grid)
 
@@ -157,36 +154,6 @@ def _without_flatten(flat: FlatNetwork) -> list[DenseLayer | ConvLayer | PoolLay
     return [layer for layer in flat.layers if not isinstance(layer, FlattenLayer)]
 
 
-def _best_steps(
-    rows: NDArray[np.float64], largest: int, *, shared: bool
-) -> NDArray[np.float64]:
-    """Step of each row with the least squared rounding error.
-
-    Args:
-        rows: `(out, in)` weights.
-        largest: largest integer magnitude.
-        shared: give all rows the one step that is best for them together.
-
-    Returns:
-        `(out,)` steps.
-    """
-    groups = rows.reshape(1, -1) if shared else rows
-    full = np.abs(groups).max(axis=1) / largest
-    errors = []
-    for clip in _CLIPS:
-        step = full * clip
-        rounded = _integers(groups, step, largest) * step[:, None]
-        errors.append(np.square(rounded - groups).sum(axis=1))
-    best = full * _CLIPS[np.argmin(errors, axis=0)]
-    return np.broadcast_to(best, (len(rows),)).copy()
-
-
-def _integers(
-    rows: NDArray[np.float64], step: NDArray[np.float64], largest: int
-) -> NDArray[np.float64]:
-    return np.clip(np.rint(rows / step[:, None]), -largest, largest)
-
-
 def _float32_step(rows: NDArray[np.float64], grid: Grid) -> float:
     """Finest common step with which no potential of a layer leaves float32.
 
@@ -219,7 +186,9 @@ def _rounded(
     grid: Grid,
 ) -> IntegerDense | IntegerConv:
     """Round one layer; refuse what rounding would silence."""
-    weight = _integers(rows, step, largest).astype(np.int32)
+    steps, v_th = torch.from_numpy(step), torch.from_numpy(layer.v_th)
+    weight = integer_weights(torch.from_numpy(rows), steps, largest).numpy()
+    weight = weight.astype(np.int32)
     dead = np.flatnonzero(~weight.any(axis=1))
     if dead.size:
         raise ExportError(
@@ -230,10 +199,10 @@ def _rounded(
     rise, _ = weight_sums(weight)
     if grid.response == "step":
         out_of_reach = int(rise.max()) + 1
-        threshold = _first_above(layer.v_th, step)
+        threshold = step_thresholds(v_th, steps).numpy()
     else:
         out_of_reach = grid.num_ticks * int(rise.max()) + 1
-        threshold = np.rint(layer.v_th / (grid.tick * step))
+        threshold = ramp_thresholds(v_th, steps, grid.tick).numpy()
     if not (threshold >= 1).all():
         raise ExportError(
             ExportCode.THRESHOLD,
@@ -247,11 +216,3 @@ def _rounded(
     if isinstance(layer, ConvLayer):
         return IntegerConv(weight, integer, step, layer.stride, layer.padding)
     return IntegerDense(weight, integer, step)
-
-
-def _first_above(
-    v_th: NDArray[np.float64], step: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Smallest integers n with n * step > v_th; exactly, not by a rounded quotient."""
-    pairs = zip(v_th.tolist(), step.tolist(), strict=True)
-    return np.array([math.floor(Fraction(v) / Fraction(s)) + 1.0 for v, s in pairs])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn_temporal_plugins.export.bundle import format as bundle_format
+from snn_temporal_plugins.export.bundle.chip import PEDescriptor, parse_chip
+from snn_temporal_plugins.export.bundle.chip_files import chip_files
 from snn_temporal_plugins.export.bundle.decode import Decoding
+from snn_temporal_plugins.export.bundle.files import load_files
+from snn_temporal_plugins.export.bundle.format import MANIFEST
 from snn_temporal_plugins.export.bundle.golden import (
     encoder_text,
     golden_files,
@@ -20,8 +23,9 @@ from snn_temporal_plugins.export.bundle.golden import (
 )
 from snn_temporal_plugins.export.bundle.golden_inputs import GoldenCase, tail
 from snn_temporal_plugins.export.bundle.integer import IntegerNetwork
+from snn_temporal_plugins.export.bundle.limits import check_work
 from snn_temporal_plugins.export.bundle.tensors import read_lut, read_network
-from snn_temporal_plugins.export.errors import BundleCode, BundleError
+from snn_temporal_plugins.export.errors import BundleCode, BundleError, MappingError
 
 __all__ = ["Bundle", "read_bundle"]
 
@@ -36,6 +40,7 @@ class Bundle:
         decoding: rules for the answer.
         golden: the golden inputs, all of which gave their stated results.
         manifest: the manifest as it stands.
+        chip: the chip that it has memory images for, `None` if for none.
     """
 
     network: IntegerNetwork
@@ -43,13 +48,16 @@ class Bundle:
     decoding: Decoding
     golden: tuple[GoldenCase, ...]
     manifest: dict[str, Any]
+    chip: PEDescriptor | None = None
 
 
 def read_bundle(path: str | Path) -> Bundle:
     """Read a bundle, check every byte of it, and run its golden cases.
 
+    Nothing is written, unpacked or executed, and no file outside is opened.
+
     Args:
-        path: the bundle's directory.
+        path: the bundle's directory or zip.
 
     Returns:
         The bundle.
@@ -58,13 +66,11 @@ def read_bundle(path: str | Path) -> Bundle:
         BundleError: at the first thing that is wrong; `code` says what.
         ImportError: if jsonschema is not installed.
     """
-    root = Path(path)
-    manifest = _manifest(root)
-    files = _files(root, manifest["files"])
+    files = load_files(Path(path))
+    manifest = _manifest(files)
+    _check_files(files, manifest["files"])
     network = read_network(manifest, files)
     lut = read_lut(manifest, files, network)
-    if lut is not None:
-        _compare("golden/encoder.csv", files, encoder_text(lut))
     wanted = bundle_format.features_of(network, pixel_lut=lut is not None)
     if sorted(manifest["required_features"]) != wanted:
         raise BundleError(
@@ -74,51 +80,63 @@ def read_bundle(path: str | Path) -> Bundle:
         )
     rules = manifest["decoding"]
     decoding = Decoding(tie=rules["tie"], no_output=rules["no_output"])
-    cases = [
-        _check_case(entry, files, network, decoding) for entry in manifest["golden"]
-    ]
-    return Bundle(network, lut, decoding, tuple(cases), manifest)
+    chip, images = _chip(manifest, network)
+    check_work(network, [entry["start_layer"] for entry in manifest["golden"]])
+    known = {MANIFEST, *_tensor_names(manifest)}
+    for name, content in bundle_format.pinned_files(chip=chip is not None).items():
+        _compare(BundleCode.PINNED, name, files, content, known)
+    for name, content in images.items():
+        _compare(BundleCode.MAPPING, name, files, content, known)
+    if lut is not None:
+        text = encoder_text(lut)
+        _compare(BundleCode.GOLDEN, "golden/encoder.csv", files, text, known)
+    cases = []
+    for index, entry in enumerate(manifest["golden"]):
+        case = _case(index, entry, files, network)
+        for name, content in golden_files(network, decoding, case).items():
+            name = f"{entry['folder']}/{name}"
+            _compare(BundleCode.GOLDEN, name, files, content, known)
+        cases.append(case)
+    _refuse_unknown(set(files) - known)
+    return Bundle(network, lut, decoding, tuple(cases), manifest, chip)
 
 
-def _manifest(root: Path) -> dict[str, Any]:
+def _manifest(files: dict[str, bytes]) -> dict[str, Any]:
     """The manifest, checked as far as it can be checked alone."""
-    file = root / bundle_format.MANIFEST
-    if not file.is_file():
+    content = files.get(MANIFEST)
+    if content is None:
         raise BundleError(
-            BundleCode.NOT_A_BUNDLE,
-            f"{root} holds no {bundle_format.MANIFEST}; give the directory of a bundle",
+            BundleCode.NOT_A_BUNDLE, f"there is no {MANIFEST}; give a bundle"
         )
-    if file.is_symlink():
-        raise _link_error(bundle_format.MANIFEST)
-    if file.stat().st_size > bundle_format.MAX_MANIFEST_BYTES:
+    if len(content) > bundle_format.MAX_MANIFEST_BYTES:
         raise BundleError(
-            BundleCode.SIZE,
-            f"{bundle_format.MANIFEST} has {file.stat().st_size} bytes; allowed: "
+            BundleCode.LIMIT,
+            f"{MANIFEST} has {len(content)} bytes; allowed: "
             f"{bundle_format.MAX_MANIFEST_BYTES}",
         )
-    manifest = bundle_format.load_json(file.read_bytes(), bundle_format.MANIFEST)
+    manifest = bundle_format.load_json(content, MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != bundle_format.FORMAT:
         raise BundleError(
             BundleCode.NOT_A_BUNDLE,
-            f"{file} is not the manifest of a {bundle_format.FORMAT}",
+            f"{MANIFEST} is not that of a {bundle_format.FORMAT}",
         )
-    own = bundle_format.SPEC_VERSION.rpartition(".")[0]
-    if str(manifest.get("spec_version")).rpartition(".")[0] != own:
+    if manifest.get("spec_version") != bundle_format.SPEC_VERSION:
         raise BundleError(
             BundleCode.VERSION,
-            f"spec_version is {manifest.get('spec_version')!r}; this reader knows "
-            f"{own}.x. Use the version of this package that wrote it",
+            f"spec_version is {str(manifest.get('spec_version'))[:80]!r}; this reader "
+            f"knows {bundle_format.SPEC_VERSION}. Use the version of this package that "
+            "wrote it, or write it again",
         )
     features = manifest.get("required_features")
     unknown = [
         name
         for name in (features if isinstance(features, list) else [])
-        if name not in bundle_format.FEATURES
+        if isinstance(name, str) and name not in bundle_format.FEATURES
     ]
     if unknown:
         raise BundleError(
             BundleCode.FEATURE,
-            f"required_features names {unknown}; this reader knows "
+            f"required_features names {unknown[:10]}; this reader knows "
             f"{sorted(bundle_format.FEATURES)}",
         )
     listed = manifest.get("files")
@@ -127,83 +145,121 @@ def _manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def _files(root: Path, listed: dict[str, dict[str, Any]]) -> dict[str, bytes]:
-    """Content of every listed file; nothing else may lie in the directory."""
-    found = set()
-    for folder, folders, names in os.walk(root):
-        for name in (*folders, *names):
-            file = Path(folder) / name
-            # A pipe or a device could keep the reader waiting for ever.
-            if file.is_symlink() or not (file.is_file() or file.is_dir()):
-                raise _link_error(file.relative_to(root).as_posix())
-        found |= {(Path(folder) / name).relative_to(root).as_posix() for name in names}
-    found.discard(bundle_format.MANIFEST)
+def _check_files(files: dict[str, bytes], listed: dict[str, dict[str, Any]]) -> None:
+    """The files that are there must be those of the manifest, byte for byte."""
+    found = set(files) - {MANIFEST}
     for code, wrong, what in (
         (BundleCode.MISSING, set(listed) - found, "is listed but not there"),
         (BundleCode.UNLISTED, found - set(listed), "is there but not listed"),
     ):
         if wrong:
             raise BundleError(
-                code, f"{min(wrong)} (of {len(wrong)}) {what}; copy the bundle again"
+                code, f"{min(wrong)!r} (of {len(wrong)}) {what}; copy the bundle again"
             )
-    return {name: _content(root, name, entry) for name, entry in listed.items()}
+    for name, entry in listed.items():
+        if len(files[name]) != entry["size"]:
+            raise BundleError(
+                BundleCode.SIZE,
+                f"{name} has {len(files[name])} bytes, the manifest says "
+                f"{entry['size']}; copy the bundle again",
+            )
+        if hashlib.sha256(files[name]).hexdigest() != entry["sha256"]:
+            raise BundleError(
+                BundleCode.HASH,
+                f"{name} does not have the SHA-256 of the manifest; copy the bundle "
+                "again",
+            )
 
 
-def _content(root: Path, name: str, entry: dict[str, Any]) -> bytes:
-    """One file, if it has the stated size and hash."""
-    file = root / name
-    size = file.stat().st_size
-    if size != entry["size"]:
+def _tensor_names(manifest: dict[str, Any]) -> set[str]:
+    """Names of all arrays, each of which has a file of its own."""
+    entries = [*manifest["layers"], manifest["input"]["encoder"]]
+    arrays = ("weight", "threshold", "scale", "table")
+    names = [
+        entry[what]["file"] for entry in entries for what in arrays if what in entry
+    ]
+    twice = [name for name in set(names) if names.count(name) > 1]
+    if twice:
         raise BundleError(
-            BundleCode.SIZE,
-            f"{name} has {size} bytes, the manifest says {entry['size']}; copy the "
-            "bundle again",
+            BundleCode.TENSOR,
+            f"{min(twice)} holds more than one array; allowed: a file for each",
         )
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise BundleError(
-            BundleCode.HASH,
-            f"{name} does not have the SHA-256 of the manifest; copy the bundle again",
-        )
-    return content
+    return set(names)
 
 
-def _check_case(
-    entry: dict[str, Any],
-    files: dict[str, bytes],
-    network: IntegerNetwork,
-    decoding: Decoding,
+def _chip(
+    manifest: dict[str, Any], network: IntegerNetwork
+) -> tuple[PEDescriptor | None, dict[str, bytes]]:
+    """The chip that the bundle is for, if any, and what the network is there."""
+    if "mapping" not in manifest:
+        return None, {}
+    try:
+        chip = parse_chip(manifest["mapping"])
+        return chip, chip_files(network, chip)
+    except MappingError as error:
+        raise BundleError(BundleCode.MAPPING, str(error)) from error
+
+
+def _case(
+    index: int, entry: dict[str, Any], files: dict[str, bytes], network: IntegerNetwork
 ) -> GoldenCase:
-    """Run one golden case and compare every byte of its results."""
-    folder = entry["folder"]
-    part = tail(network, entry["start_layer"])
+    """The input of one golden case."""
+    folder, start = entry["folder"], entry["start_layer"]
+    if folder != f"golden/{index}":
+        raise BundleError(
+            BundleCode.GOLDEN,
+            f"the folder of golden case {index} is {folder!r}; allowed: golden/{index}",
+        )
+    part = tail(network, start)
     name = f"{folder}/in.csv"
     ticks = parse_input(files.get(name, b""), part, name)
-    case = GoldenCase(entry["name"], entry["start_layer"], ticks)
-    for result, content in golden_files(network, decoding, case).items():
-        _compare(f"{folder}/{result}", files, content)
-    return case
+    return GoldenCase(entry["name"], start, ticks)
 
 
-def _compare(name: str, files: dict[str, bytes], wanted: bytes) -> None:
-    """Refuse a golden file that this reader cannot reproduce."""
+_WHY = {
+    BundleCode.GOLDEN: "its network gives",
+    BundleCode.MAPPING: "its network on this chip gives",
+    BundleCode.PINNED: f"version {bundle_format.SPEC_VERSION} of the format has",
+}
+
+
+def _compare(
+    code: BundleCode, name: str, files: dict[str, bytes], wanted: bytes, known: set[str]
+) -> None:
+    """Refuse a file that is not what this reader makes itself; note its name."""
+    known.add(name)
     got = files.get(name, b"")
     if got == wanted:
         return
-    pairs = zip(got.splitlines(), wanted.splitlines(), strict=False)
-    line, (stated, computed) = next(
-        ((n, pair) for n, pair in enumerate(pairs, start=1) if pair[0] != pair[1]),
-        (0, (b"its end", b"another end")),
-    )
+    place = _first_difference(got, wanted)
+    here = slice(got.rfind(b"\n", 0, place) + 1, place + 40)
+    stated, computed = (text[here].split(b"\n")[0] for text in (got, wanted))
+    line = got.count(b"\n", 0, place) + 1
     raise BundleError(
-        BundleCode.GOLDEN,
-        f"{name}, line {line}: the bundle says {stated[:80]!r}, its network gives "
-        f"{computed[:80]!r}; weights or results were changed, write the bundle again",
+        code,
+        f"{name}, line {line}: the bundle says {stated[-80:]!r}, {_WHY[code]} "
+        f"{computed[-80:]!r}; something was changed, write the bundle again",
     )
 
 
-def _link_error(name: str) -> BundleError:
-    return BundleError(
-        BundleCode.LINK,
-        f"{name} is a link, a pipe or a device; allowed: plain files and folders",
-    )
+def _first_difference(one: bytes, other: bytes) -> int:
+    """Position of the first byte in which they differ."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    """Every file has a purpose that this reader has checked, or is free data."""
+    unknown = sorted(name for name in names if not name.startswith("extras/"))
+    if unknown:
+        raise BundleError(
+            BundleCode.UNKNOWN_FILE,
+            f"{unknown[0]} (of {len(unknown)}) is no file of the format; allowed: free "
+            "data in the folder extras",
+        )

@@ -1,19 +1,21 @@
-"""Read and run a ttfs-bundle 1.0 with nothing but Python: SPEC.md as a program.
+"""Read and run a ttfs-bundle 1.0.1 with nothing but Python: SPEC.md as a program.
 
-    python reader.py FOLDER           check every file and every golden case
-    python reader.py FOLDER IMAGE     also answer IMAGE, a file of one byte per pixel
+    python reader.py BUNDLE           check every file and every golden case
+    python reader.py BUNDLE IMAGE     also answer IMAGE, a file of one byte per pixel
 
-Written for reading, not for speed; it shares no code with what writes bundles.
+BUNDLE is the directory or the zip. Written for reading, not for speed; it shares no
+code with what writes bundles, and writes nothing. It cannot vouch for itself: compare
+its SHA-256 with the published one. Images of memories it takes as they are.
 """
 
-from __future__ import annotations
-
 import hashlib
+import io
 import json
 import math
-import re
 import struct
 import sys
+import zipfile
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ GEOMETRY = {
     "conv2d": ("stride", "padding"),
     "earliest_spike_pool2d": ("stride", "padding", "kernel_size"),
 }
-FEATURES = {*GEOMETRY, "first_spike", "pixel_lut", "ramp", "step"}
 NEURON = ("response", "weight", "threshold", "scale", "weight_bits", "potential_bits")
+BYTES, FILES, WEIGHTS, VALUES, WINDOWS, WORK = (
+    1 << bits for bits in (27, 13, 24, 20, 23, 33)
+)
 
 
 class Refused(Exception):
@@ -40,30 +44,77 @@ def demand(true: bool, message: str) -> None:
 
 def keys(entry: dict[str, Any], *names: str) -> None:
     """Refuse an object that lacks a key, or has one that is not known."""
-    demand(
-        set(entry) == set(names), f"keys {sorted(set(entry) ^ set(names))} are wrong"
-    )
+    wrong = sorted(set(entry) ^ set(names))
+    demand(not wrong, f"keys {wrong} are wrong")
 
 
 # --- files -------------------------------------------------------------------------
 
 
-def read_bundle(folder: Path) -> dict[str, Any]:
-    """Read and check manifest and files; golden cases are left to `check_golden`."""
-    place = folder / "manifest.json"
-    demand(place.is_file() and not place.is_symlink(), f"{folder} has no manifest.json")
-    demand(place.stat().st_size <= 1 << 24, "manifest.json is too large")
-    manifest = json.loads(place.read_bytes())
+def load(path: Path) -> dict[str, bytes]:
+    """Content of every file of a directory, or of the one zip that holds the same."""
+    if path.is_dir():
+        found, size = {}, 0
+        for place in path.rglob("*"):
+            plain = (place.is_file() or place.is_dir()) and not place.is_symlink()
+            demand(plain, f"{place} is no plain file")
+            if place.is_file():
+                found[place.relative_to(path).as_posix()] = place
+                size += place.stat().st_size
+            demand(size <= BYTES and len(found) <= FILES, f"{path} is too large")
+        return {name: place.read_bytes() for name, place in found.items()}
+    demand(path.is_file() and path.stat().st_size <= BYTES, f"{path} is no bundle")
+    content, at = path.read_bytes(), 0
+    files: dict[str, bytes] = {}
+    while content[at : at + 4] == b"PK\3\4" and len(files) <= FILES:
+        size, _, length = struct.unpack_from("<LLH", content, at + 18)
+        start = at + 30 + length
+        files[content[at + 30 : start].decode("ascii")] = content[start : start + size]
+        at = start + size
+    demand(content == zipped(files), f"{path} is not the zip that SPEC.md describes")
+    return files
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """The zip of these files."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as entries:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name)  # stored, of 1 January 1980
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            entries.writestr(entry, files[name])
+    return archive.getvalue()
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON in which no key stands twice."""
+    demand(len(dict(pairs)) == len(pairs), "manifest.json repeats a key")
+    return dict(pairs)
+
+
+def read_bundle(path: Path) -> dict[str, Any]:
+    """Read and check all but the golden cases; `files` keeps what was not used yet."""
+    files = load(path)
+    demand("manifest.json" in files, f"{path} has no manifest.json")
+    demand(len(files["manifest.json"]) <= 1 << 20, "manifest.json is too large")
+    manifest = json.loads(files.pop("manifest.json"), object_pairs_hook=unique)
+    version = (manifest["format"], manifest["spec_version"])
+    demand(version == ("ttfs-bundle", "1.0.1"), f"{version} is no ttfs-bundle 1.0.1")
     wanted = "format spec_version required_features producer time input layers decoding"
-    keys(manifest, *wanted.split(), "golden", "files", "extras")
-    version = re.fullmatch(r"1\.0\.[0-9]+", str(manifest["spec_version"]))
-    demand(manifest["format"] == "ttfs-bundle" and version is not None, "no 1.0 bundle")
-    unknown = set(manifest["required_features"]) - FEATURES
-    demand(not unknown, f"features {sorted(unknown)} are unknown")
-    files = read_files(folder, manifest["files"])
+    chip = ["mapping"] if "mapping" in manifest else []
+    keys(manifest, *wanted.split(), "golden", "files", "extras", *chip)
+    differ = sorted(set(files) ^ set(manifest["files"]))
+    demand(not differ, f"{differ} are not both listed and present")
+    for name, content in files.items():
+        stated = manifest["files"][name]
+        right = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        demand(stated == right, f"{name} has another size or SHA-256")
+    for name in ("SPEC.md", "reader.py", "schema/manifest.schema.json"):
+        del files[name]
     time, source, rules = (manifest[part] for part in ("time", "input", "decoding"))
     fixed: dict[str, Any] = {"time_bits": 16, "no_spike": SILENT}
     fixed |= {"layer_latency_ticks": 0, "layer_windows": None}
+    keys(manifest["producer"], "name", "version")
     keys(time, "num_ticks", "tick", *fixed)
     keys(source, "shape", "encoder")
     keys(rules, "rule", "tie", "no_output")
@@ -76,6 +127,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
     for entry in manifest["layers"]:
         layers.append(read_layer(entry, shapes[-1], files, ticks))
         shapes.append(layers[-1]["output_shape"])
+    check_limits(layers, ticks, manifest["golden"])
     demand(layers[-1]["kind"] == "dense", "the last layer is not dense")
     responses = {layer["response"] for layer in layers if "response" in layer}
     demand(len(responses) == 1, "the layers have different responses")
@@ -89,36 +141,34 @@ def read_bundle(folder: Path) -> dict[str, Any]:
         demand(len(lut) == 256 and good, "the encoder is not 256 ticks")
         rows = [f"{pixel},{tick}" for pixel, tick in enumerate(lut)]
         same("golden/encoder.csv", files, "pixel,tick", rows)
-    demand(used == set(manifest["required_features"]), f"{sorted(used)} are required")
+    stated = manifest["required_features"]
+    demand(sorted(used) == sorted(stated), f"{stated} are not {sorted(used)}")
+    free = ("extras/", *(("mem/", "rtl/", "reports/mapping.json") if chip else ()))
     bundle = {"ticks": ticks, "shapes": shapes, "layers": layers, "rules": rules}
-    return {**bundle, "lut": lut, "files": files, "golden": manifest["golden"]}
+    bundle |= {"lut": lut, "golden": manifest["golden"], "free": free}
+    return {**bundle, "files": files}
 
 
-def read_files(folder: Path, listed: dict[str, Any]) -> dict[str, bytes]:
-    """Content of every file: as listed, and no other is there."""
-    paths = list(folder.rglob("*"))
-    for path in paths:
-        plain = (path.is_file() or path.is_dir()) and not path.is_symlink()
-        demand(plain, f"{path} is no plain file")
-    found = {path.relative_to(folder).as_posix() for path in paths if path.is_file()}
-    differ = found ^ {"manifest.json", *listed}
-    demand(not differ, f"{sorted(differ)} are not both listed and present")
-    files = {}
-    for name, entry in listed.items():
-        demand(
-            (folder / name).stat().st_size == entry["size"], f"{name} has another size"
-        )
-        files[name] = (folder / name).read_bytes()
-        sha256 = hashlib.sha256(files[name]).hexdigest()
-        demand(sha256 == entry["sha256"], f"{name} has another SHA-256")
-    return files
+def check_limits(layers: list[dict[str, Any]], ticks: int, cases: list[Any]) -> None:
+    """Refuse what would take too long or too much memory."""
+    for layer in layers:
+        demand(layer["windows"] <= WINDOWS, f"{layer['windows']} values in windows")
+    values = sum(layer["values"] for layer in layers)
+    weights = sum(len(row) for layer in layers for row in layer.get("rows", ()))
+    demand(values <= VALUES and weights <= WEIGHTS, "the network is too large")
+    each = [layer["connections"] + ticks * (100 + layer["values"]) for layer in layers]
+    work = list(accumulate(reversed(each)))[::-1]
+    starts = [case["start_layer"] for case in cases]
+    demand(all(0 <= start < len(work) for start in starts), f"cases start at {starts}")
+    total = sum(work[start] for start in starts)
+    demand(total <= WORK, f"the golden cases take {total} steps of work")
 
 
 def tensor(entry: dict[str, Any], files: dict[str, bytes], dtype: str) -> list[Any]:
     """The numbers of a tensor, row-major."""
     keys(entry, "file", "dtype", "shape")
+    content = files.pop(entry["file"])
     code = f"<{math.prod(entry['shape'])}{FORMATS[dtype]}"
-    content = files.get(entry["file"], b"")
     fits = entry["dtype"] == dtype and struct.calcsize(code) == len(content)
     demand(fits, f"{entry['file']} is not {dtype} {entry['shape']}")
     return list(struct.unpack(code, content))
@@ -126,10 +176,8 @@ def tensor(entry: dict[str, Any], files: dict[str, bytes], dtype: str) -> list[A
 
 def same(name: str, files: dict[str, bytes], header: str, rows: list[str]) -> None:
     """Refuse a golden file that is not what this program computes."""
-    text = "\n".join([header, *rows, ""])
-    demand(
-        files.get(name) == text.encode("ascii"), f"{name}: the network gives another"
-    )
+    right = files.pop(name) == "\n".join([header, *rows, ""]).encode("ascii")
+    demand(right, f"{name}: the network gives another")
 
 
 # --- layers ------------------------------------------------------------------------
@@ -142,6 +190,7 @@ def read_layer(
     kind = entry["kind"]
     demand(kind in GEOMETRY, f"the layer {kind!r} is unknown")
     pool, ramp = kind == "earliest_spike_pool2d", entry.get("response") == "ramp"
+    demand(pool or entry["response"] in ("ramp", "step"), "the response is unknown")
     names = () if pool else (*NEURON, "slope_bits") if ramp else NEURON
     keys(entry, "kind", "output_shape", *GEOMETRY[kind], *names)
     image = [math.prod(shape), 1, 1] if kind == "dense" else shape
@@ -151,30 +200,38 @@ def read_layer(
     stride, padding = entry.get("stride", 1), entry.get("padding", 0)
     down, across = ((n + 2 * padding - side) // stride + 1 for n in image[1:])
     wanted = [size[0]] if kind == "dense" else [size[0], down, across]
-    good = entry["output_shape"] == wanted and 0 < math.prod(wanted) <= 1 << 24
+    good = entry["output_shape"] == wanted and min(wanted) > 0 and padding >= 0
     demand(good, f"output_shape of {kind} is not {wanted}")
+    padded = image[0] * math.prod(n + 2 * padding for n in image[1:])
+    windows = image[0] * down * across * side**2
     layer = {**entry, "image": image, "side": side, "stride": stride}
-    layer |= {"padding": padding, "places": (down, across)}
+    layer |= {"padding": padding, "places": (down, across), "windows": windows}
+    layer["values"] = padded + math.prod(wanted)
+    layer["connections"] = windows if pool else windows * size[0]
     if pool:
         return layer
     square = [side, side] if kind == "conv2d" else []
     demand(size[1:] == [image[0], *square], f"the weights of {kind} do not fit")
     weight = tensor(entry["weight"], files, "i8")
     threshold = tensor(entry["threshold"], files, "i32")
+    scale = tensor(entry["scale"], files, "f64")
+    demand(all(0 < number < math.inf for number in scale), "a scale is not positive")
     limit = 1 << (entry["weight_bits"] - 1)
-    demand(all(-limit <= w < limit for w in weight), "a weight has too many bits")
-    demand(len(threshold) == size[0] and min(threshold) >= 1, "thresholds are wrong")
+    fits = entry["weight_bits"] <= 8 and all(-limit <= w < limit for w in weight)
+    demand(fits, "a weight has too many bits")
+    fits = len(threshold) == len(scale) == size[0] and min(threshold) >= 1
+    demand(fits, "thresholds are wrong")
     fan_in = len(weight) // size[0]
     rows = [weight[start : start + fan_in] for start in range(0, len(weight), fan_in)]
     rise = [sum(w for w in row if w > 0) for row in rows]
     most = max(max(rise), *(-sum(w for w in row if w < 0) for row in rows))
     proved = max(most, *threshold)
     if ramp:
-        demand(entry["slope_bits"] >= 1 + most.bit_length(), "slope_bits: too few")
+        demand(32 >= entry["slope_bits"] > most.bit_length(), "slope_bits: too few")
         before = (v - 1 + p for v, p in zip(threshold, rise, strict=True))
         proved = max(*before, ticks * max(rise), *threshold)
     bits = 1 + proved.bit_length()
-    demand(entry["potential_bits"] >= bits, f"potential_bits are below {bits}")
+    demand(32 >= entry["potential_bits"] >= bits, f"potential_bits are below {bits}")
     return {**layer, "rows": rows, "threshold": threshold}
 
 
@@ -214,11 +271,11 @@ def connections(layer: dict[str, Any]) -> list[list[tuple[int, int]]]:
 def pool(layer: dict[str, Any], source: list[int]) -> dict[str, Any]:
     """Earliest spike of each window."""
     channels, height, width = layer["image"]
-    maps = [source[c * height * width :] for c in range(channels)]
+    places = windows(layer)
     spikes = [
-        min((one[pixel] for pixel, _ in place), default=SILENT)
-        for one in maps
-        for place in windows(layer)
+        min((source[c * height * width + pixel] for pixel, _ in place), default=SILENT)
+        for c in range(channels)
+        for place in places
     ]
     return {"tick": spikes, "operations": 0, "updates": 0}
 
@@ -278,51 +335,58 @@ def run(bundle: dict[str, Any], source: list[int], start: int = 0) -> dict[str, 
     if first == SILENT:
         label = best if rules["no_output"] == "max_v_at_end" else -1
     elif tied:
-        label = {"max_v_at_tie": best, "lowest_index": label, "reject": -1}[
-            rules["tie"]
-        ]
-    fired = [
-        sum(t != SILENT for t in s) for s in (source, *(r["tick"] for r in results))
-    ]
+        winners = {"max_v_at_tie": best, "lowest_index": label, "reject": -1}
+        label = winners[rules["tie"]]
+    trains = [source, *(result["tick"] for result in results)]
+    fired = [sum(tick != SILENT for tick in train) for train in trains]
     counts = {name: [r[name] for r in results] for name in ("operations", "updates")}
     answer = {"label": label, "tick": first, "tied": tied, "spikes": fired, **counts}
     return {"layers": results, "answer": answer}
 
 
-def check_golden(bundle: dict[str, Any], case: dict[str, Any]) -> None:
-    """Run one golden case and compare all its files."""
+def check_golden(bundle: dict[str, Any], index: int) -> str:
+    """Run one golden case and compare all its files; its name."""
+    case, files, folder = bundle["golden"][index], bundle["files"], f"golden/{index}"
     keys(case, "folder", "name", "start_layer")
-    folder, start, files = case["folder"], case["start_layer"], bundle["files"]
-    demand(0 <= start < len(bundle["layers"]), f"{folder} starts behind the network")
+    demand(case["folder"] == folder, f"the folder is {case['folder']}, not {folder}")
+    start = case["start_layer"]
     source = [SILENT] * math.prod(bundle["shapes"][start])
-    for line in files.get(f"{folder}/in.csv", b"").decode("ascii").splitlines()[1:]:
+    for line in files[f"{folder}/in.csv"].decode("ascii").splitlines()[1:]:
         neuron, tick = (int(number) for number in line.split(","))
-        inside = 0 <= neuron < len(source) and 0 <= tick < bundle["ticks"]
-        demand(inside, f"{folder}/in.csv: {line} is out of range")
+        demand(0 <= tick < bundle["ticks"] and neuron >= 0, f"{line} is out of range")
         source[neuron] = tick
+    given = [f"{n},{tick}" for n, tick in enumerate(source) if tick != SILENT]
+    same(f"{folder}/in.csv", files, "neuron,tick", given)
     found = run(bundle, source, start)
-    for index, result in enumerate(found["layers"], start=start):
+    for layer, result in enumerate(found["layers"], start=start):
         names = [name for name in ("tick", "slope", "margin") if name in result]
         table = enumerate(zip(*(result[name] for name in names), strict=True))
         rows = [",".join(map(str, (neuron, *row))) for neuron, row in table]
-        same(f"{folder}/layer_{index}.csv", files, ",".join(["neuron", *names]), rows)
+        same(f"{folder}/layer_{layer}.csv", files, ",".join(["neuron", *names]), rows)
     answer = json.dumps(found["answer"], sort_keys=True, indent=1)
     same(f"{folder}/result.json", files, answer, [])
+    return case["name"]
+
+
+def check_all(bundle: dict[str, Any]) -> list[str]:
+    """Run all golden cases; no file may be left over. The names of the cases."""
+    names = [check_golden(bundle, index) for index in range(len(bundle["golden"]))]
+    more = [name for name in bundle["files"] if not name.startswith(bundle["free"])]
+    demand(bool(names) and not more, f"{more} are no files of the format")
+    return names
 
 
 def main() -> None:
     """Check a bundle, and answer an image if one is given."""
-    demand(len(sys.argv) in (2, 3), "give the folder of a bundle, and perhaps an image")
+    demand(len(sys.argv) in (2, 3), "give a bundle, and perhaps an image")
     bundle = read_bundle(Path(sys.argv[1]))
-    for case in bundle["golden"]:
-        check_golden(bundle, case)
-        print(f"{case['folder']} {case['name']}: as stated")
+    for index, name in enumerate(check_all(bundle)):
+        print(f"golden/{index} {name}: as stated")
     if len(sys.argv) == 3:
         pixels, size = Path(sys.argv[2]).read_bytes(), math.prod(bundle["shapes"][0])
         demand(bundle["lut"] is not None, "the bundle takes ticks, not pixels")
-        demand(
-            len(pixels) == size, f"{sys.argv[2]} has {len(pixels)} bytes, not {size}"
-        )
+        fits = len(pixels) == size
+        demand(fits, f"{sys.argv[2]} has {len(pixels)} bytes, not {size}")
         answer = run(bundle, [bundle["lut"][pixel] for pixel in pixels])["answer"]
         print(f"class {answer['label']} at tick {answer['tick']}")
 
@@ -330,5 +394,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (Refused, OSError, ValueError, LookupError, TypeError) as error:
-        sys.exit(f"refused: {error}")
+    except Exception as error:  # whatever is wrong, the bundle is not accepted
+        sys.exit(f"refused: {error!r}")

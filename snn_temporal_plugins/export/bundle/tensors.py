@@ -17,16 +17,31 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerNetwork,
     widths,
 )
+from snn_temporal_plugins.export.bundle.limits import (
+    check_network_size,
+    check_weights,
+)
 from snn_temporal_plugins.export.errors import BundleCode, BundleError, ExportError
 from snn_temporal_plugins.export.layers import PoolLayer, Response
 
 __all__ = ["read_lut", "read_network"]
 
-_MAX_NEURONS = 1 << 24
-
 
 def read_network(manifest: dict[str, Any], files: dict[str, bytes]) -> IntegerNetwork:
-    """The integer network, with shapes, ranges and widths checked."""
+    """The integer network, with sizes, shapes, ranges and widths checked.
+
+    Args:
+        manifest: as the schema allows it.
+        files: content of every listed file.
+
+    Returns:
+        The network.
+
+    Raises:
+        BundleError: at the first thing that does not fit.
+    """
+    weights = (entry["weight"] for entry in manifest["layers"] if "weight" in entry)
+    check_weights(sum(math.prod(weight["shape"]) for weight in weights))
     layers = [
         _layer(entry, files, index, manifest["time"]["num_ticks"])
         for index, entry in enumerate(manifest["layers"])
@@ -37,7 +52,7 @@ def read_network(manifest: dict[str, Any], files: dict[str, bytes]) -> IntegerNe
             layers=tuple(layers),
             input_shape=tuple(manifest["input"]["shape"]),
             num_ticks=manifest["time"]["num_ticks"],
-            tick=manifest["time"]["tick"],
+            tick=float(manifest["time"]["tick"]),
             response=response,
         )
     except ExportError as error:
@@ -45,17 +60,17 @@ def read_network(manifest: dict[str, Any], files: dict[str, bytes]) -> IntegerNe
     for index, (shape, entry) in enumerate(
         zip(network.shapes, manifest["layers"], strict=True)
     ):
-        if list(shape) != entry["output_shape"] or math.prod(shape) > _MAX_NEURONS:
+        if list(shape) != entry["output_shape"]:
             raise BundleError(
                 BundleCode.SHAPE,
                 f"layer {index} has output_shape {entry['output_shape']}, its "
-                f"geometry gives {list(shape)}; allowed: equal, and at most "
-                f"{_MAX_NEURONS} values",
+                f"geometry gives {list(shape)}; allowed: equal",
             )
     if not isinstance(network.layers[-1], IntegerDense):
         raise BundleError(
             BundleCode.SHAPE, "the last layer is not dense; allowed: dense"
         )
+    check_network_size(network)
     return network
 
 

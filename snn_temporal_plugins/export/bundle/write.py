@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from snn_temporal_plugins.export.bundle import format as bundle_format
+from snn_temporal_plugins.export.bundle.chip import PEDescriptor
+from snn_temporal_plugins.export.bundle.chip_files import chip_files
 from snn_temporal_plugins.export.bundle.decode import Decoding
 from snn_temporal_plugins.export.bundle.emulate import check_ticks
+from snn_temporal_plugins.export.bundle.files import load_files, zip_bytes
+from snn_temporal_plugins.export.bundle.format import MANIFEST
 from snn_temporal_plugins.export.bundle.golden import encoder_text, golden_files
 from snn_temporal_plugins.export.bundle.golden_inputs import golden_cases
 from snn_temporal_plugins.export.bundle.integer import (
@@ -23,6 +28,7 @@ from snn_temporal_plugins.export.bundle.integer import (
     IntegerNetwork,
     widths,
 )
+from snn_temporal_plugins.export.bundle.limits import check_network_size, check_work
 from snn_temporal_plugins.export.bundle.read import read_bundle
 from snn_temporal_plugins.export.errors import (
     BundleCode,
@@ -45,23 +51,28 @@ def write_bundle(
     decoding: Decoding | None = None,
     golden: int = 4,
     samples: ArrayLike | None = None,
+    chip: PEDescriptor | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a ttfs-bundle directory and read it back before it gets its name.
+    """Write a ttfs-bundle and read it back before it gets its name.
 
     Args:
         network: from `quantise`; the last layer is dense.
-        path: the directory to make.
+        path: the directory to make, or the zip if it ends in `.zip`; the same network
+            gives the same bytes.
         lut: `(256,)` tick of each pixel value, from `latency_lut`; `None`
             declares that inputs come as ticks.
         decoding: rules for ties and silence; `None` takes the defaults.
         golden: number of pseudo-random golden inputs besides the chosen ones.
         samples: `(n, *input_shape)` ticks of real inputs to add as golden ones.
+        chip: adds its memory images, the report of the mapping and the reference core.
         overwrite: replace a bundle at `path` once the new one is complete.
 
     Raises:
         ExportError: if the network or an argument does not fit the format.
-        BundleError: if `path` exists, or the written bundle fails its own check.
+        MappingError: if the network does not fit on the chip.
+        BundleError: if `path` exists, the network is larger than the format allows, or
+            the written bundle fails its own check.
         ImportError: if jsonschema is not installed.
     """
     target = Path(path)
@@ -73,17 +84,24 @@ def write_bundle(
         raise ExportError(
             ExportCode.PARAMETER, f"golden is {golden}; allowed: 0 or more"
         )
-    files = _contents(network, table, rules, golden, inputs)
+    files = _contents(network, table, rules, golden, inputs, chip)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        for name, content in files.items():
-            file = temporary / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
+        if target.suffix == ".zip":
+            temporary.write_bytes(zip_bytes(files))
+        else:
+            _write_directory(temporary, files)
         read_bundle(temporary)
         _move(temporary, target)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _write_directory(root: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -100,12 +118,20 @@ def _check_target(target: Path, overwrite: bool) -> None:
             BundleCode.EXISTS,
             f"{target} exists; choose another path, or give overwrite=True",
         )
-    if target.is_symlink() or not (target / bundle_format.MANIFEST).is_file():
+    if target.is_symlink() or not _is_bundle(target):
         raise BundleError(
             BundleCode.EXISTS,
             f"{target} exists and is no bundle, so it is not overwritten; choose "
             "another path",
         )
+
+
+def _is_bundle(target: Path) -> bool:
+    """Whether what is there may be replaced by a bundle."""
+    try:
+        return MANIFEST in load_files(target)
+    except BundleError:
+        return False
 
 
 def _move(temporary: Path, target: Path) -> None:
@@ -120,7 +146,14 @@ def _move(temporary: Path, target: Path) -> None:
     except OSError:
         old.rename(target)
         raise
-    shutil.rmtree(old)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a bundle, whole or half-written."""
+    if path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _contents(
@@ -129,12 +162,13 @@ def _contents(
     decoding: Decoding,
     golden: int,
     samples: NDArray[np.int32] | None,
+    chip: PEDescriptor | None,
 ) -> dict[str, bytes]:
     """Every file of the bundle, the manifest last."""
-    files = {
-        name: bundle_format.packaged(name)
-        for name in (bundle_format.SPEC_FILE, bundle_format.SCHEMA_FILE)
-    }
+    check_network_size(network)
+    files = dict(bundle_format.pinned_files(chip=chip is not None))
+    if chip is not None:
+        files |= chip_files(network, chip)
     encoder: dict[str, Any] = {"kind": "ticks"}
     if lut is not None:
         table = _tensor(files, "encoder/lut.bin", "u16", lut)
@@ -145,6 +179,7 @@ def _contents(
         for index, layer in enumerate(network.layers)
     ]
     cases = golden_cases(network, random=golden, samples=samples)
+    check_work(network, [case.start_layer for case in cases])
     for index, case in enumerate(cases):
         for name, content in golden_files(network, decoding, case).items():
             files[f"golden/{index}/{name}"] = content
@@ -186,7 +221,9 @@ def _contents(
         },
         "extras": {},
     }
-    files[bundle_format.MANIFEST] = bundle_format.dump_json(manifest)
+    if chip is not None:
+        manifest["mapping"] = asdict(chip)
+    files[MANIFEST] = bundle_format.dump_json(manifest)
     return files
 
 

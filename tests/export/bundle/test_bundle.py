@@ -1,7 +1,11 @@
 """A bundle goes out and comes back; a failed write leaves nothing."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +25,13 @@ from snn_temporal_plugins.export import (
     quantise,
     quantise_uniform,
     read_bundle,
+    widths,
     write_bundle,
 )
 from snn_temporal_plugins.export.bundle import golden_inputs
 from snn_temporal_plugins.export.bundle import write as module
+from tests.export.bundle.chips import LARGE
+from tests.export.bundle.plain import reader
 from tests.export.networks import (
     conv_network,
     dense,
@@ -97,17 +104,104 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+def test_the_same_bytes_in_another_process(tmp_path):
+    """The order of sets must not show; in this process it is another one."""
+    program = (
+        "import sys\n"
+        "from snn_temporal_plugins.export import latency_lut, write_bundle\n"
+        "from tests.export.bundle.chips import LARGE\n"
+        "from tests.export.networks import conv_network\n"
+        "network = conv_network()\n"
+        "lut = latency_lut(network)\n"
+        "write_bundle(network, sys.argv[1], lut=lut, chip=LARGE, golden=1)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "other.zip")],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        cwd=Path(__file__).parents[3],
+        check=True,
+    )
+    network = conv_network()
+    lut = latency_lut(network)
+    write_bundle(network, tmp_path / "own.zip", lut=lut, chip=LARGE, golden=1)
+    one, other = (tmp_path / name for name in ("own.zip", "other.zip"))
+    assert one.read_bytes() == other.read_bytes()
+
+
 def test_the_golden_set_holds_the_hard_cases(tmp_path):
     write_bundle(dense_network(), tmp_path / "net")
     results = {
         case.name: json.loads((tmp_path / f"net/golden/{n}/result.json").read_text())
         for n, case in enumerate(read_bundle(tmp_path / "net").golden)
     }
-    assert {"all_at_start", "none", "all_at_end", "random_3"} < set(results)
-    assert {"steepest_rise", "steepest_fall", "layer_1_all_at_start"} < set(results)
+    hard = {"none", "all_at_end", "random_3", "tie", "on_threshold"}
+    each = {"all_at_start", "steepest_rise", "steepest_fall", "fall_and_rise"}
+    each |= {f"address_bit_{bit}" for bit in range(4)}
+    assert hard | each | {f"layer_1_{name}" for name in each} == set(results) - {
+        f"random_{n}" for n in range(3)
+    }
     assert results["none"]["tick"] == SILENT
     assert results["none"]["label"] == -1
     assert results["tie"]["tied"]
+
+
+@pytest.mark.parametrize("make", [dense_network, conv_network])
+def test_a_golden_case_meets_thresholds_exactly(make):
+    """A reader that fires at V > threshold gives other spikes."""
+    network = make()
+    layers = (
+        replace(layer, threshold=layer.threshold + 1)
+        if hasattr(layer, "threshold")
+        else layer
+        for layer in network.layers
+    )
+    strict = replace(network, layers=tuple(layers))
+    cases = {case.name: case for case in golden_inputs.golden_cases(network, random=0)}
+    case = cases["on_threshold"]
+    right, wrong = (emulate(n, case.ticks[None]).layer_ticks for n in (network, strict))
+    assert any((one != two).any() for one, two in zip(right, wrong, strict=True))
+
+
+def test_a_golden_case_reaches_the_floor(tmp_path):
+    """Of each layer that can reach it; a reader that wraps there fires."""
+    rng = np.random.default_rng(0)
+    weights = [rng.integers(-9, 4, (5, 12)), rng.integers(-9, 4, (3, 5))]
+    weights = [np.where(np.arange(w.shape[1]) == 0, 2, w) for w in weights]
+    network = IntegerNetwork(tuple(dense(w, 20) for w in weights), (12,), 40, 1.0)
+    write_bundle(network, tmp_path / "net", golden=0)
+    plain = reader.read_bundle(tmp_path / "net")
+    cases = {case.name: case for case in read_bundle(tmp_path / "net").golden}
+    for index, prefix in enumerate(("", "layer_1_")):
+        layer = network.layers[index]
+        bits = widths(layer, 40).potential_bits
+        ticks = cases[f"{prefix}steepest_fall"].ticks
+        effect = np.where(ticks == SILENT, 0, 39 - ticks)
+        assert (layer.weight @ effect).min() < -(1 << (bits - 1))
+        wraps = [wrapped(row, ticks, 40, bits) for row in layer.weight.tolist()]
+        assert any(v >= 20 for row in wraps for v in row)
+        right = reader.fire(plain["layers"][index], ticks.tolist(), 40)["tick"]
+        assert right == [SILENT] * len(layer.weight)
+
+
+def wrapped(row, ticks, num_ticks, bits):
+    """The potential of one ramp in a register that wraps around."""
+    potential, slope, seen = 0, 0, []
+    for tick in range(num_ticks):
+        half = 1 << (bits - 1)
+        potential = (potential + slope + half) % (2 * half) - half
+        seen.append(potential)
+        slope += sum(w for w, t in zip(row, ticks, strict=True) if t == tick)
+    return seen
+
+
+def test_two_weights_of_a_neuron_cannot_change_places(tmp_path):
+    """Whatever the random cases are: each bit of an address is seen alone."""
+    for network in (dense_network(), dense_steps()):
+        cases = golden_inputs.golden_cases(network, random=0)
+        for index, layer in enumerate(network.layers):
+            fed = [case.ticks for case in cases if case.start_layer == index]
+            patterns = {tuple(ticks[i] for ticks in fed) for i in range(fed[0].size)}
+            assert len(patterns) == layer.weight.shape[1]
 
 
 def test_the_golden_set_of_steps_holds_their_hard_cases(tmp_path):

@@ -1,4 +1,4 @@
-"""The emulator against the literal oracle and against the real-valued layers."""
+"""The emulators against the literal oracle and against the real-valued layers."""
 
 import numpy as np
 import pytest
@@ -14,19 +14,20 @@ from snn_temporal_plugins.export import (
     IntegerNetwork,
     PoolLayer,
     emulate,
+    emulate_by_tick,
     widths,
 )
-from snn_temporal_plugins.export.bundle import emulate as module
+from snn_temporal_plugins.kernels import threads
 from snn_temporal_plugins.neurons import (
     EarliestSpikePool2d,
     ReLPSPConv2d,
     ReLPSPLinear,
 )
+from tests.export.emulators import agreed, assert_equal_to_oracle
 from tests.export.networks import (
     conv_network,
     dense,
     dense_network,
-    oracle_layers,
     random_conv,
     random_dense,
     random_ticks,
@@ -36,23 +37,6 @@ from tests.oracles import integer_network as oracle
 
 fast = settings(max_examples=40, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
-
-
-def assert_equal_to_oracle(network, ticks):
-    result = emulate(network, ticks)
-    for sample in range(len(ticks)):
-        outputs, spikes, operations, updates = oracle.run(
-            oracle_layers(network),
-            ticks[sample].tolist(),
-            network.num_ticks,
-            network.response,
-        )
-        for got, wanted in zip(result.layer_ticks, outputs, strict=True):
-            np.testing.assert_array_equal(got[sample], wanted)
-        assert result.counts.spikes[sample].tolist() == spikes
-        assert result.counts.operations[sample].tolist() == operations
-        assert result.counts.updates[sample].tolist() == updates
-        assert result.counts.packets[sample] == sum(spikes)
 
 
 @fast
@@ -118,7 +102,7 @@ def assert_equal_to_real(real, layer, ticks, num_ticks):
         times = torch.as_tensor(np.where(ticks == SILENT, np.inf, ticks))
         wanted = real(times).ceil().numpy()
     network = IntegerNetwork((layer,), ticks.shape[1:], num_ticks, 1.0)
-    got = emulate(network, ticks).output_ticks
+    got = agreed(network, ticks).output_ticks
     np.testing.assert_array_equal(np.where(got == SILENT, np.inf, got), wanted)
 
 
@@ -131,7 +115,7 @@ def test_pool_equals_the_real_pool(kernel, stride, padding):
     network = IntegerNetwork(
         (PoolLayer(kernel, stride, padding), last), (2, 7, 7), 30, 1.0
     )
-    got = emulate(network, ticks).layer_ticks[0]
+    got = agreed(network, ticks).layer_ticks[0]
     np.testing.assert_array_equal(np.where(got == SILENT, np.inf, got), wanted)
 
 
@@ -173,7 +157,7 @@ def test_a_step_needs_every_bit_of_its_register():
     assert widths(dense(weight, 40), 5, "step") == (0, 7)
     # Saturated at -8, one bit and more too narrow, it would fire after -8 -8 +9.
     network = IntegerNetwork((dense(weight, 1),), (3,), 5, 1.0, "step")
-    assert emulate(network, [[0, 0, 1]]).output_ticks == SILENT
+    assert agreed(network, [[0, 0, 1]]).output_ticks == SILENT
 
 
 def test_a_step_acts_in_its_own_tick_and_all_at_once():
@@ -181,7 +165,7 @@ def test_a_step_acts_in_its_own_tick_and_all_at_once():
     first, last = dense([[5, -3]], 3), dense([[2]], 2)
     network = IntegerNetwork((first, last), (2,), 4, 1.0, "step")
     ticks = [[0, SILENT], [3, SILENT], [1, 1], [1, 2], [2, 1], [SILENT, 0]]
-    result = emulate(network, ticks)
+    result = agreed(network, ticks)
     assert result.layer_ticks[0][:, 0].tolist() == [0, 3, SILENT, 1, SILENT, SILENT]
     np.testing.assert_array_equal(*result.layer_ticks)
     assert result.counts.updates[:, 0].tolist() == [1, 1, 1, 1, 2, 1]
@@ -198,10 +182,10 @@ def test_potentials_beyond_float32_are_exact():
     weight = np.full((1, 2000), 127)
     layer = dense(weight, 2000 * 127 * 254 + 1)
     network = IntegerNetwork((layer,), (2000,), 256, 1.0)
-    assert emulate(network, np.zeros((1, 2000), int)).output_ticks == 255
+    assert agreed(network, np.zeros((1, 2000), int)).output_ticks == 255
     lower = IntegerDense(layer.weight, layer.threshold - 1, layer.scale)
     network = IntegerNetwork((lower,), (2000,), 256, 1.0)
-    assert emulate(network, np.zeros((1, 2000), int)).output_ticks == 254
+    assert agreed(network, np.zeros((1, 2000), int)).output_ticks == 254
 
 
 def test_steps_beyond_float32_are_exact():
@@ -209,7 +193,7 @@ def test_steps_beyond_float32_are_exact():
     network = IntegerNetwork((dense(weight, weight.sum()),), (140_000,), 9, 1.0, "step")
     ticks = np.zeros((2, 140_000), int)
     ticks[1, 0] = SILENT
-    assert emulate(network, ticks).output_ticks.tolist() == [[0], [SILENT]]
+    assert agreed(network, ticks).output_ticks.tolist() == [[0], [SILENT]]
 
 
 def test_steps_that_come_back_from_beyond_float32_are_exact():
@@ -217,24 +201,33 @@ def test_steps_that_come_back_from_beyond_float32_are_exact():
     weight = np.repeat([-127, 127, 127, 1], [2 * half + 1, half, half + 1, 1])
     ticks = np.repeat([0, 1, 2, 3], [2 * half + 1, half, half + 1, 1])
     network = IntegerNetwork((dense(weight[None], 1),), weight.shape, 9, 1.0, "step")
-    assert emulate(network, ticks[None]).output_ticks == 3
+    assert agreed(network, ticks[None]).output_ticks == 3
 
 
 @pytest.mark.parametrize("make", [conv_network, lambda: step_network(conv_network())])
-def test_chunks_do_not_show(make, monkeypatch):
+def test_threads_do_not_show(make, monkeypatch):
     rng = np.random.default_rng(0)
     network, ticks = make(), random_ticks(rng, (7, 2, 8, 8), 40)
-    whole = emulate(network, ticks)
-    monkeypatch.setattr(module, "_ROW_ELEMENTS", 16)
-    monkeypatch.setattr(module, "_WINDOW_ELEMENTS", 2000)
-    pieces = emulate(network, ticks)
-    for one, other in zip(whole.layer_ticks, pieces.layer_ticks, strict=True):
-        np.testing.assert_array_equal(one, other)
+    alone = [agreed(network, ticks[n : n + 1]) for n in range(7)]
+    monkeypatch.setattr(threads, "_MIN_WORK_PER_THREAD", 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        together = agreed(network, ticks)
+    finally:
+        torch.set_num_threads(before)
+    for layer, ticks in enumerate(together.layer_ticks):
+        parts = [one.layer_ticks[layer] for one in alone]
+        np.testing.assert_array_equal(ticks, np.concatenate(parts))
+    for name in ("spikes", "operations", "updates"):
+        parts = [getattr(one.counts, name) for one in alone]
+        counts = getattr(together.counts, name)
+        np.testing.assert_array_equal(counts, np.concatenate(parts))
 
 
 def test_an_empty_batch_gives_an_empty_answer():
     for network in (dense_network(), conv_network(), step_network(conv_network())):
-        result = emulate(network, np.zeros((0, *network.input_shape), int))
+        result = agreed(network, np.zeros((0, *network.input_shape), int))
         assert result.output_ticks.shape == (0, network.shapes[-1][0])
         assert result.counts.spikes.shape == (0, len(network.layers) + 1)
 
@@ -245,6 +238,7 @@ def test_an_unknown_response_is_named():
     assert caught.value.code is ExportCode.PARAMETER
 
 
+@pytest.mark.parametrize("emulator", [emulate, emulate_by_tick])
 @pytest.mark.parametrize(
     ("ticks", "what"),
     [
@@ -255,6 +249,6 @@ def test_an_unknown_response_is_named():
         (np.full((2, 12), -1), "input tick -1"),
     ],
 )
-def test_bad_ticks_are_named(ticks, what):
+def test_bad_ticks_are_named(ticks, what, emulator):
     with pytest.raises(ValueError, match=what):
-        emulate(dense_network(), ticks)
+        emulator(dense_network(), ticks)

@@ -1,6 +1,7 @@
 """Pixels and real times go to the nearest tick."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from snn_temporal_plugins.export import (
     to_ticks,
 )
 from snn_temporal_plugins.functional.coding import latency_encode
+from snn_temporal_plugins.functional.rounding import nearest_tick
 from tests.export.networks import dense
 
 NETWORK = IntegerNetwork((dense([[1]], 1),), (1,), 256, 2 / 256)
@@ -28,10 +30,15 @@ def test_brighter_is_earlier():
     assert latency_lut(NETWORK, silent_zero=False)[0] == 128
 
 
-def test_the_table_is_the_encoder_of_the_package():
-    image = torch.arange(256).float() / 255
-    times = latency_encode(image, window=1.0)
-    np.testing.assert_array_equal(to_ticks(times, NETWORK), latency_lut(NETWORK))
+@pytest.mark.parametrize("num_ticks", [16, 100, 255, 256, 510, 765, 1000])
+def test_the_table_is_the_encoder_of_the_package(num_ticks):
+    """Also where a pixel lies half way between two ticks, as with 255 of them."""
+    network = replace(NETWORK, num_ticks=num_ticks, tick=2 / num_ticks)
+    times = latency_encode(torch.arange(256).float() / 255, window=1.0)
+    np.testing.assert_array_equal(to_ticks(times, network), latency_lut(network))
+    trained = nearest_tick(times, num_ticks, network.tick).numpy()
+    trained = np.where(np.isinf(trained), SILENT, trained)
+    np.testing.assert_array_equal(trained, latency_lut(network))
 
 
 def test_pixels_are_looked_up():

@@ -1,10 +1,8 @@
 """The reader that is SPEC.md as a program: no package, no NumPy, the same results."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,21 +17,10 @@ from snn_temporal_plugins.export import (
     latency_lut,
     write_bundle,
 )
-from snn_temporal_plugins.export.bundle import read
+from tests.export.bundle.plain import PROGRAM, reader
 from tests.export.bundle.test_bundle_mutations import edit, flip, rehash
 from tests.export.networks import conv_network, dense_network, step_network
 
-PROGRAM = Path(read.__file__).with_name("reader.py")
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("plain_reader", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-reader = load()
 NETWORKS = {
     "dense": dense_network,
     "conv": conv_network,
@@ -105,7 +92,7 @@ def test_an_image_is_answered(bundle, tmp_path):
     assert f"class {label} at tick" in start(bundle, image).stdout
     image.write_bytes(b"12")
     assert "has 2 bytes, not 128" in start(bundle, image).stderr
-    assert "give the folder of a bundle" in start().stderr
+    assert "give a bundle" in start().stderr
 
 
 def change(key, value):
@@ -121,10 +108,10 @@ def change(key, value):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        (("format",), "other", "no 1.0 bundle"),
-        (("spec_version",), "1.1.0", "no 1.0 bundle"),
+        (("format",), "other", "no ttfs-bundle"),
+        (("spec_version",), "1.1.0", "no ttfs-bundle"),
         (("required_features",), ["dense", "magic"], "'magic'"),
-        (("required_features",), ["dense", "first_spike", "ramp"], "are required"),
+        (("required_features",), ["dense", "first_spike", "ramp"], "are not"),
         (("own",), 1, "'own'"),
         (("time", "num_ticks"), 65536, "num_ticks is 65536"),
         (("time", "layer_latency_ticks"), 1, "not that of 1.0"),
@@ -138,7 +125,7 @@ def change(key, value):
         (("layers", 1, "kernel_size"), 50, "output_shape"),
         (("layers", 1, "magic"), 1, "'magic'"),
         (("layers", 3, "kind"), "lstm", "'lstm'"),
-        (("golden", 0, "start_layer"), 9, "starts behind"),
+        (("golden", 0, "start_layer"), 9, "cases start at"),
         (("files", "../x.bin"), {"sha256": "", "size": 0}, "'../x.bin'"),
     ],
 )
@@ -152,7 +139,7 @@ def test_a_changed_manifest_is_refused(bundle, key, value, message):
 
 def test_changed_files_are_refused(bundle):
     flip(bundle / "tensors" / "layer_0_weight.bin", 3)
-    assert "another SHA-256" in start(bundle).stderr
+    assert "another size or SHA-256" in start(bundle).stderr
     rehash(bundle)
     assert "the network gives another" in start(bundle).stderr
     (bundle / "more.txt").write_text("x")

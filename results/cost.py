@@ -1,0 +1,189 @@
+"""What MNIST networks cost as bundles, estimated, beside the one published point.
+
+    python results/cost.py BUNDLE ... [--root FOLDER] [--sanafe SAMPLES]
+
+Counts are exact, of the 10,000 test images: the integer emulator. Energy and latency
+are estimates, not measurements: these counts times the constants of each profile, with
+the interval over what the constants may be as well. Beside them: the same network in
+SANA-FE on the first images (`make sanafe`), after every spike and count of it has been
+found equal to ours; and the cycles of the reference core with one PE, which are exact.
+Result: results/cost.json.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from snn_temporal_plugins.export import (
+    Bundle,
+    CostEstimate,
+    SimulatorError,
+    core_cycles,
+    emulate,
+    encode_pixels,
+    estimate_cost,
+    map_network,
+    memory_words,
+    predict_sanafe,
+    read_bundle,
+    run_sanafe,
+    sanafe_difference,
+    smallest_chip,
+)
+from snn_temporal_plugins.export.bundle.profiles import (
+    PROFILES,
+    PUBLISHED_LATENCY_MS,
+    PUBLISHED_POWER_MW,
+)
+from snn_temporal_plugins.export.command import cost_rows, decide
+from snn_temporal_plugins.training import MNIST
+
+TABLE = Path(__file__).parent / "cost.json"
+FORMULAS = {
+    "model": "sum over layers of U + SOP + S + T",
+    "reference core, one PE": "sum over layers of n T + SOP + 2 S + 3 T + n + 1, "
+    "then 2 T + output spikes + 1",
+}
+
+
+def shape(bundle: Bundle) -> str:
+    """The sizes of the layers, such as 784-400-10."""
+    network = bundle.network
+    sizes = [math.prod(one) for one in (network.input_shape, *network.shapes)]
+    return "-".join(map(str, sizes))
+
+
+def numbers(cost: CostEstimate) -> dict[str, Any]:
+    return {
+        "energy_uj": cost.energy_uj,
+        "energy_interval_uj": cost.energy_interval_uj,
+        "latency_ms": cost.latency_ms,
+        "latency_interval_ms": cost.latency_interval_ms,
+        "breakdown_uj": cost.breakdown_uj,
+    }
+
+
+def in_sanafe(bundle: Bundle, pixels: Any) -> dict[str, Any]:
+    """SANA-FE's own estimate, once all of its spikes and counts are ours."""
+    ticks = encode_pixels(bundle.lut, pixels)
+    found = run_sanafe(bundle.network, ticks, time_limit=7200)
+    different = sanafe_difference(predict_sanafe(bundle.network, ticks), found)
+    if different:
+        raise RuntimeError(different)
+    return {
+        "samples": len(ticks),
+        "energy_uj": 1e-6 * found.energy_pj.mean(),
+        "latency_ms": 1e3 * found.latency_s.mean(),
+    }
+
+
+def one_bundle(path: str, pixels: Any, sanafe: int) -> dict[str, Any]:
+    bundle = read_bundle(path)
+    network = bundle.network
+    pixels = pixels.reshape(-1, *network.input_shape)
+    answers = decide(bundle, pixels, bundle.decoding)
+    counts = answers.counts
+    estimates = {}
+    for name, make in PROFILES.items():
+        profile = make()
+        full, early = cost_rows(network, answers, profile).values()
+        estimates[name] = {
+            "profile": profile.name,
+            "all ticks": numbers(full),
+            "up to the first output spike": numbers(early),
+            "assumptions": profile.assumptions,
+        }
+    mapping = map_network(network, smallest_chip(network, 1))
+    part = encode_pixels(bundle.lut, pixels[:1000])
+    emulation = emulate(network, part)
+    cycles = {
+        "samples": len(part),
+        "model": estimate_cost(network, emulation.counts).cycles,
+        "reference core, one PE": float(core_cycles(mapping, emulation).mean()),
+    }
+    words = {
+        name: {"read": float(a.sum(1).mean()), "written": float(b.sum(1).mean())}
+        for name, (a, b) in memory_words(network, counts).items()
+    }
+    row = {
+        "network": shape(bundle),
+        "response": network.response,
+        "ticks": network.num_ticks,
+        "samples": len(pixels),
+        "spikes": counts.spikes.mean(axis=0).tolist(),
+        "additions": counts.operations.mean(axis=0).tolist(),
+        "updates": counts.updates.mean(axis=0).tolist(),
+        "packets": float(counts.packets.mean()),
+        "memory words": words,
+        "ticks up to the first output spike": float(answers.early_ticks.mean()),
+        "estimates": estimates,
+        "cycles": cycles,
+    }
+    if sanafe:
+        try:
+            row["sanafe"] = in_sanafe(bundle, pixels[:sanafe])
+        except SimulatorError as error:
+            print(f"left out: {error}")
+    return row
+
+
+def lines(row: dict[str, Any]) -> list[str]:
+    """A table in Markdown."""
+    energy = 1e-3 * PUBLISHED_POWER_MW * PUBLISHED_LATENCY_MS * 1e3
+    table = [
+        f"| MNIST {row['network']}, {row['response']}s, {row['ticks']} ticks | energy "
+        "per image | latency |",
+        "|---|---|---|",
+        f"| published for an accelerator, its network unknown | {energy:.2f} µJ | "
+        f"{PUBLISHED_LATENCY_MS} ms |",
+    ]
+    for entry in row["estimates"].values():
+        for extent in ("all ticks", "up to the first output spike"):
+            cost = entry[extent]
+            low, high = cost["energy_interval_uj"]
+            fast, slow = cost["latency_interval_ms"]
+            table.append(
+                f"| estimate, not measurement: {entry['profile']}, {extent} | "
+                f"{cost['energy_uj']:.2f} µJ ({low:.2f} to {high:.2f}) | "
+                f"{cost['latency_ms']:.2f} ms ({fast:.2f} to {slow:.2f}) |"
+            )
+    if "sanafe" in row:
+        table.append(
+            f"| SANA-FE's estimate, {row['sanafe']['samples']} images | "
+            f"{row['sanafe']['energy_uj']:.2f} µJ | "
+            f"{row['sanafe']['latency_ms']:.2f} ms |"
+        )
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("bundles", nargs="+")
+    parser.add_argument("--root", help="folder of MNIST")
+    parser.add_argument(
+        "--sanafe", type=int, default=20, help="images for SANA-FE; 0: none"
+    )
+    arguments = parser.parse_args()
+    pixels = MNIST(root=arguments.root).splits.test.x.numpy()
+    rows = [one_bundle(path, pixels, arguments.sanafe) for path in arguments.bundles]
+    for row in rows:
+        print("\n".join(lines(row)), f"\ncycles per image: {row['cycles']}\n")
+    for name, make in PROFILES.items():
+        print(f"assumptions of {name}:")
+        print("".join(f"- {sentence}\n" for sentence in make().assumptions))
+    table = {
+        "published": {
+            "power_mw": PUBLISHED_POWER_MW,
+            "latency_ms": PUBLISHED_LATENCY_MS,
+            "source": "arXiv 2003.11837",
+        },
+        "cycles": FORMULAS,
+        "rows": rows,
+    }
+    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
