@@ -145,7 +145,7 @@ def step_thresholds(v_th: Tensor, step: Tensor) -> Tensor:
     unsure = (quotient - quotient.round()).abs() <= _NEAR * quotient.abs()
     for j in unsure.nonzero().flatten().tolist():
         exact = Fraction(v_th[j].item()) / Fraction(step[j].item())
-        threshold[j] = math.floor(exact) + 1
+        threshold[j] = float(math.floor(exact) + 1)
     return threshold
 
 

@@ -487,5 +487,5 @@ def test_broken_files_are_refused_or_read(tmp_path):
 
 
 @pytest.mark.sweep
-def test_thousands_of_broken_files_are_refused_or_read(tmp_path):
-    break_and_read(range(3000), tmp_path / "net.nir")
+def test_a_thousand_broken_files_are_refused_or_read(tmp_path):
+    break_and_read(range(1000), tmp_path / "net.nir")

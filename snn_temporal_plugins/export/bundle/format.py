@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from snn_temporal_plugins.export.bundle.decode import Decoding
 from snn_temporal_plugins.export.bundle.integer import IntegerConv, IntegerNetwork
 from snn_temporal_plugins.export.errors import BundleCode, BundleError
 from snn_temporal_plugins.export.layers import PoolLayer
@@ -45,9 +46,14 @@ FEATURES = frozenset(
         "dense",
         "earliest_spike_pool2d",
         "first_spike",
+        "no_output_max_v_at_end",
+        "no_output_reject",
         "pixel_lut",
         "ramp",
         "step",
+        "tie_lowest_index",
+        "tie_max_v_at_tie",
+        "tie_reject",
     )
 )
 MANIFEST = "manifest.json"
@@ -117,9 +123,12 @@ def load_json(content: bytes, name: str) -> Any:
         ) from error
 
 
-def features_of(network: IntegerNetwork, *, pixel_lut: bool) -> list[str]:
+def features_of(
+    network: IntegerNetwork, decoding: Decoding, *, pixel_lut: bool
+) -> list[str]:
     """Features that a reader of this network must know, sorted."""
     names = {"first_spike", str(network.response)}
+    names |= {f"tie_{decoding.tie}", f"no_output_{decoding.no_output}"}
     for layer in network.layers:
         if isinstance(layer, PoolLayer):
             names.add("earliest_spike_pool2d")

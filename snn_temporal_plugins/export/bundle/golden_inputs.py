@@ -140,10 +140,11 @@ def _random_ticks(network: IntegerNetwork, index: int, part: int) -> NDArray[np.
 def _tie(network: IntegerNetwork) -> list[GoldenCase]:
     """An input on which several outputs fire first together, if one is found.
 
-    Best is one on which the rules for ties disagree. If no input of the whole network
-    ties the output, the last layer is fed directly.
+    Best is one on which the rules for ties disagree; better one of the whole network
+    than one that feeds the last layer directly.
     """
-    for start in (0, len(network.layers) - 1):
+    best, found = 0, []
+    for start in sorted({0, len(network.layers) - 1}):
         part = tail(network, start)
         ticks = _candidates(part)
         emulation = emulate(part, ticks)
@@ -151,10 +152,11 @@ def _tie(network: IntegerNetwork) -> list[GoldenCase]:
             decode(part, emulation, Decoding(tie=rule))
             for rule in ("max_v_at_tie", "lowest_index")
         )
-        if highest.tied.any():
-            best = (highest.tied * (1 + (highest.label != lowest.label))).argmax()
-            return [GoldenCase("tie", start, ticks[best].astype(np.int32))]
-    return []
+        worth = highest.tied * (1 + (highest.label != lowest.label))
+        if worth.max() > best:
+            best, at = int(worth.max()), int(worth.argmax())
+            found = [GoldenCase("tie", start, ticks[at].astype(np.int32))]
+    return found
 
 
 def _on_threshold(network: IntegerNetwork) -> list[GoldenCase]:

@@ -71,15 +71,15 @@ def read_bundle(path: str | Path) -> Bundle:
     _check_files(files, manifest["files"])
     network = read_network(manifest, files)
     lut = read_lut(manifest, files, network)
-    wanted = bundle_format.features_of(network, pixel_lut=lut is not None)
+    rules = manifest["decoding"]
+    decoding = Decoding(tie=rules["tie"], no_output=rules["no_output"])
+    wanted = bundle_format.features_of(network, decoding, pixel_lut=lut is not None)
     if sorted(manifest["required_features"]) != wanted:
         raise BundleError(
             BundleCode.FEATURE,
             f"required_features are {manifest['required_features']}, the content needs "
             f"{wanted}; write the bundle again",
         )
-    rules = manifest["decoding"]
-    decoding = Decoding(tie=rules["tie"], no_output=rules["no_output"])
     chip, images = _chip(manifest, network)
     check_work(network, [entry["start_layer"] for entry in manifest["golden"]])
     known = {MANIFEST, *_tensor_names(manifest)}

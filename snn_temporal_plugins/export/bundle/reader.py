@@ -132,6 +132,7 @@ def read_bundle(path: Path) -> dict[str, Any]:
     responses = {layer["response"] for layer in layers if "response" in layer}
     demand(len(responses) == 1, "the layers have different responses")
     used = {rules["rule"], *responses, *(layer["kind"] for layer in layers)}
+    used |= {f"tie_{rules['tie']}", f"no_output_{rules['no_output']}"}
     lut = None
     if encoder["kind"] == "pixel_lut":
         keys(encoder, "kind", "table")

@@ -187,7 +187,7 @@ def _contents(
         "format": bundle_format.FORMAT,
         "spec_version": bundle_format.SPEC_VERSION,
         "required_features": bundle_format.features_of(
-            network, pixel_lut=lut is not None
+            network, decoding, pixel_lut=lut is not None
         ),
         "producer": {
             "name": "snn-temporal-plugins",

@@ -600,6 +600,12 @@ def main(first, last, plain=False):
     print(json.dumps(report, indent=1, sort_keys=True))
 
 
+def peak_bytes():
+    """Most memory of this process so far; ru_maxrss would begin with its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
 def sweep(folder, seeds, plain):
     bases = Bases(folder)
     watch = Watch(folder / "broken")
@@ -608,7 +614,7 @@ def sweep(folder, seeds, plain):
         raise TooLong
 
     signal.signal(signal.SIGALRM, stop)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = peak_bytes()
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     codes, kinds, failures, slowest = Counter(), Counter(), [], (0.0, -1)
@@ -651,13 +657,12 @@ def sweep(folder, seeds, plain):
         codes[outcome.split(":")[0]] += 1
         kinds[done] += 1
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "cases": len(seeds),
         "outcomes": codes,
         "failures": failures,
         "slowest": slowest,
-        "peak_bytes": peak,
+        "peak_bytes": peak_bytes(),
         "peak_bytes_before": used,
         "kinds": len(kinds),
     }

@@ -20,6 +20,7 @@ from snn_temporal_plugins.export import (
     ExportCode,
     ExportError,
     IntegerNetwork,
+    decode,
     emulate,
     latency_lut,
     quantise,
@@ -63,6 +64,9 @@ def contents(folder):
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
+
+
+RULES = ("max_v_at_tie", "lowest_index")
 
 
 def dense_steps(seed=0):
@@ -271,7 +275,9 @@ def test_the_margin_of_a_step_by_hand(tmp_path):
         "neuron,tick,margin\n0,3,0\n1,65535,-48\n"
     )
     manifest = json.loads((tmp_path / "net/manifest.json").read_text())
-    assert manifest["required_features"] == ["dense", "first_spike", "step"]
+    rules = ["no_output_reject", "tie_max_v_at_tie"]
+    needed = sorted(["dense", "first_spike", "step", *rules])
+    assert manifest["required_features"] == needed
     (layer,) = manifest["layers"]
     assert (layer["response"], layer["potential_bits"]) == ("step", 7)
     assert "slope_bits" not in layer
@@ -285,6 +291,24 @@ def test_a_tie_is_looked_for_in_the_last_layer_too(monkeypatch):
     (case,) = golden_inputs._tie(network)
     output = emulate(golden_inputs.tail(network, case.start_layer), case.ticks[None])
     assert (output.output_ticks == output.output_ticks.min()).sum() > 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_tie_is_taken(seed):
+    """One on which the rules disagree, if any candidate is one."""
+    network = dense_network(seed, sizes=(6, 5, 4), num_ticks=12, threshold=20)
+    found = golden_inputs._tie(network)
+    worth = []
+    for start in (0, 1):
+        part = golden_inputs.tail(network, start)
+        ticks = golden_inputs._candidates(part)
+        emulation = emulate(part, ticks)
+        labels = [decode(part, emulation, Decoding(tie=r)).label for r in RULES]
+        tied = decode(part, emulation).tied
+        worth.append((tied & (labels[0] != labels[1])).any() + 1 if tied.any() else 0)
+    assert len(found) == (max(worth) > 0)
+    if found:
+        assert found[0].start_layer == worth.index(max(worth))
 
 
 def test_the_schema_is_valid_and_travels(tmp_path):

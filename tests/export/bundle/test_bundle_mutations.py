@@ -159,10 +159,27 @@ def test_damaged_golden_inputs(bundle, text):
     assert refused(bundle) is BundleCode.GOLDEN
 
 
-@pytest.mark.parametrize("change", [{"tie": "lowest_index"}, {"no_output": "x"}])
-def test_another_decoding(bundle, change):
-    edit(bundle, lambda manifest: manifest["decoding"].update(change))
-    assert refused(bundle) in (BundleCode.GOLDEN, BundleCode.SCHEMA)
+DECODINGS = [("tie", "lowest_index"), ("tie", "reject"), ("no_output", "max_v_at_end")]
+
+
+@pytest.mark.parametrize(("rule", "value"), DECODINGS)
+def test_another_decoding(either, rule, value):
+    """The features say it too, and if they lie as well, the golden cases."""
+
+    def change_feature(manifest):
+        features = manifest["required_features"]
+        (old,) = (name for name in features if name.startswith(f"{rule}_"))
+        features[features.index(old)] = f"{rule}_{value}"
+
+    edit(either, lambda manifest: manifest["decoding"].update({rule: value}))
+    assert refused(either) is BundleCode.FEATURE
+    edit(either, change_feature)
+    assert refused(either) is BundleCode.GOLDEN
+
+
+def test_an_unknown_decoding(bundle):
+    edit(bundle, lambda manifest: manifest["decoding"].update(tie="luck"))
+    assert refused(bundle) is BundleCode.SCHEMA
 
 
 def test_another_number_of_ticks(bundle):
