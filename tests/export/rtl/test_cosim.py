@@ -127,7 +127,7 @@ def test_help_teaches(capsys):
     ("config", "network", "ticks"),
     [
         ("mnist_stdbp.yaml", "784-400-10", ["--ticks", "256"]),
-        ("mnist_stdbp.yaml", "28x28-8C5-P2-10", ["--ticks", "64"]),
+        ("mnist_stdbp.yaml", "28x28-8C5-P2-10", ["--ticks", "128"]),
         ("mnist_sstdp.yaml", "784-400-10", []),
     ],
 )
@@ -136,12 +136,13 @@ def test_mnist(config, network, ticks, tmp_path, capsys):
         need(simulator)
     pytest.importorskip("lightning")
     root = folder("SNN_TEMPORAL_MNIST", "mnist")
-    settings = ["--model.network", network, "--data.root", root]
+    flat = str(network.startswith("784")).lower()
+    settings = ["--model.network", network, "--data.root", root, "--data.flat", flat]
     limits = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "200"]
     bundle = trained(tmp_path, config, *settings, *limits, ticks=ticks)
     from snn_temporal_plugins.training import MNIST
 
-    np.save(tmp_path / "images.npy", MNIST(root=root).load().test.x[:100].numpy())
+    np.save(tmp_path / "images.npy", MNIST(root=root).load().test.x[:20].numpy())
     options = ["--images", str(tmp_path / "images.npy"), "--pes", "4"]
     cli.main(["cosim", bundle, *options, "--simulator", "icarus", "verilator"])
     assert EQUAL in capsys.readouterr().out
