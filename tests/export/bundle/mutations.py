@@ -13,6 +13,7 @@ import copy
 import hashlib
 import io
 import json
+import math
 import os
 import resource
 import shutil
@@ -76,7 +77,7 @@ class Bases:
             (got.chip, base.chip),
             (got.network.response, base.network.response),
             (got.network.shapes, base.network.shapes),
-            (got.network.input_shape, base.network.input_shape),
+            (math.prod(got.network.input_shape), math.prod(base.network.input_shape)),
             (got.lut is None, base.lut is None),
         ]
         if any(one != other for one, other in same):
@@ -88,7 +89,9 @@ class Bases:
                     arrays.append((getattr(one, name), getattr(other, name)))
         if got.network.num_ticks < base.network.num_ticks:
             return False
-        spikes = emulate(got.network, self.ticks[index]).layer_ticks
+        # a dense layer reads 6 inputs and 1x2x3 alike, in row-major order
+        ticks = self.ticks[index].reshape(-1, *got.network.input_shape)
+        spikes = emulate(got.network, ticks).layer_ticks
         arrays += zip(spikes, self.spikes[index], strict=True)
         return all(np.array_equal(one, other) for one, other in arrays)
 
