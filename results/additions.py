@@ -33,13 +33,13 @@ Nothing is chosen by the test images but these windows.
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import torch.nn.functional as F
+from summary import summary
 from torch import Tensor, nn
 
 from snn_temporal_plugins.commands.checkpoint import load_model
@@ -193,29 +193,6 @@ def one_seed(checkpoint: str, seed: int, data: MNIST) -> dict[str, Any]:
             **{name: [of[k - 1] for k in powers] for name, of in curve.items()},
         },
     }
-
-
-def leaves(entry: dict[str, Any], path: str = "") -> dict[str, float]:
-    """The numbers in nested dictionaries by path, such as `ratio/close/latency`."""
-    found = {}
-    for name, value in entry.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{path}{name}/")
-        elif isinstance(value, int | float):
-            found[path + name] = value
-    return found
-
-
-def summary(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of all that every seed has."""
-    tables = [leaves({k: v for k, v in seed.items() if k != "seed"}) for seed in seeds]
-    means = {}
-    for name in tables[0]:
-        values = [table[name] for table in tables if name in table]
-        if len(values) == len(tables):
-            sd = statistics.stdev(values) if len(values) > 1 else 0.0
-            means[name] = {"mean": statistics.mean(values), "sd": sd}
-    return means
 
 
 def main() -> None:

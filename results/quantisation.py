@@ -23,12 +23,12 @@ table goes to results/quantisation.json.
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from summary import summary
 from train import CONFIGS, fit
 
 from snn_temporal_plugins import export
@@ -116,26 +116,12 @@ def one_seed(row: str, seed: int, root: str | None) -> dict[str, Any]:
     return {"seed": seed, **json.loads(kept.read_text(encoding="utf-8"))}
 
 
-def leaves(entry: dict[str, Any], path: str = "") -> dict[str, float]:
-    """The numbers in nested dictionaries by path, such as `errors/ticks`."""
-    found = {}
-    for name, value in entry.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{path}{name}/")
-        elif isinstance(value, int | float):
-            found[path + name] = value
-    return found
-
-
-def summary(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of each number."""
-    tables = [leaves({k: v for k, v in seed.items() if k != "seed"}) for seed in seeds]
-    means = {}
-    for name in tables[0]:
-        values = [table[name] for table in tables]
-        sd = statistics.stdev(values) if len(values) > 1 else 0.0
-        means[name] = {"mean": round(statistics.mean(values), 3), "sd": round(sd, 3)}
-    return means
+def rounded(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of each number, to 0.001 points."""
+    return {
+        name: {key: round(value, 3) for key, value in found.items()}
+        for name, found in summary(seeds).items()
+    }
 
 
 def main() -> None:
@@ -147,7 +133,7 @@ def main() -> None:
     table = json.loads(TABLE.read_text()) if TABLE.is_file() else {}
     for row in arguments.rows:
         seeds = [one_seed(row, seed, arguments.root) for seed in arguments.seeds]
-        table[row] = {"ticks": TICKS, "summary": summary(seeds), "seeds": seeds}
+        table[row] = {"ticks": TICKS, "summary": rounded(seeds), "seeds": seeds}
         TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         brief = {k: v for k, v in table[row]["summary"].items() if "sweep" not in k}
         print(row, json.dumps(brief, indent=1), flush=True)

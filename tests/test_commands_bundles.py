@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from snn_temporal_plugins import cli, export
-from tests.export.bundle.chips import smallest_chip
+from snn_temporal_plugins.export import smallest_chip
 from tests.export.bundle.test_bundle import contents
 from tests.export.bundle.test_bundle_mutations import flip, rehash
 from tests.export.networks import conv_network, dense_network, step_network

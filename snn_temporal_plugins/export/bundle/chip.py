@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from snn_temporal_plugins.export.bundle.json_files import read_json
 from snn_temporal_plugins.export.errors import MappingCode, MappingError
 
 __all__ = ["PEDescriptor", "load_chip", "parse_chip"]
 
-_MAX_FILE_BYTES = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 _WORDS = (0, 1 << 24)
 _RANGES = {
@@ -111,22 +110,11 @@ def load_chip(path: str | Path) -> PEDescriptor:
         MappingError: if the file is not such a description.
         OSError: if it cannot be read.
     """
-    with Path(path).open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
-        raise _refused(f"{path} has more than {_MAX_FILE_BYTES} bytes")
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise _refused(f"{path} is not valid JSON ({error})") from error
+        value = read_json(path)
+    except ValueError as error:
+        raise _refused(str(error)) from error
     return parse_chip(value)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError(f"a key is repeated among {[key for key, _ in pairs][:10]}")
-    return value
 
 
 def _refused(what: str) -> MappingError:

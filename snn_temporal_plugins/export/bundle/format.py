@@ -15,6 +15,7 @@ from typing import Any
 
 from snn_temporal_plugins.export.bundle.decode import Decoding
 from snn_temporal_plugins.export.bundle.integer import IntegerConv, IntegerNetwork
+from snn_temporal_plugins.export.bundle.json_files import unique_keys
 from snn_temporal_plugins.export.errors import BundleCode, BundleError
 from snn_temporal_plugins.export.layers import PoolLayer
 
@@ -110,7 +111,7 @@ def load_json(content: bytes, name: str) -> Any:
     try:
         value = json.loads(
             content.decode("utf-8"),
-            object_pairs_hook=_unique_keys,
+            object_pairs_hook=unique_keys,
             parse_constant=_no_constant,
             parse_float=_finite,
         )
@@ -188,13 +189,6 @@ def _validator() -> tuple[Any, Any]:
     validator = validators.extend(Draft202012Validator, type_checker=types)
     schema = json.loads(pinned_files(chip=False)[SCHEMA_FILE])
     return validator(schema), best_match
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        raise ValueError(f"a key is repeated among {keys[:10]}")
-    return dict(pairs)
 
 
 def _check_depth(value: Any) -> None:

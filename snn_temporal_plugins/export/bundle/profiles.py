@@ -6,7 +6,6 @@ of every estimate, with its assumptions in words.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from snn_temporal_plugins.export.bundle.json_files import read_json
 from snn_temporal_plugins.export.errors import ExportCode, ExportError
 
 __all__ = [
@@ -36,7 +36,6 @@ _OPERATION_RANGE_PJ = (0.22, 12.7)  # SNE to ODIN
 _STAND_IN = (784, 800)  # inputs that spike, hidden neurons
 _STAND_INS = ((157, 400), (157, 800), (784, 400), _STAND_IN)  # a fifth of the inputs
 _STAND_IN_TICKS = 256
-_MAX_FILE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -250,14 +249,10 @@ def load_profile(path: str | Path) -> CostProfile:
         ExportError: naming what is missing, unknown or out of range.
         OSError: if the file cannot be read.
     """
-    with Path(path).open("rb") as file:
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
-        raise _refused(f"{path} has more than {_MAX_FILE_BYTES} bytes")
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise _refused(f"{path} is not valid JSON ({error})") from error
+        value = read_json(path)
+    except ValueError as error:
+        raise _refused(str(error)) from error
     keys = {field.name for field in fields(CostProfile)}
     _check_keys("the profile", value, allowed=keys, needed=keys)
     for key, of in (("variants", dict), ("assumptions", str)):
@@ -311,13 +306,6 @@ def _check_keys(what: str, value: Any, *, allowed: set[str], needed: set[str]) -
             f"{what} has unknown keys {[key[:80] for key in unknown[:10]]}, missing "
             f"keys {missing}; allowed: {sorted(allowed)}"
         )
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError(f"a key is repeated among {[key for key, _ in pairs][:10]}")
-    return value
 
 
 def _refused(what: str) -> ExportError:

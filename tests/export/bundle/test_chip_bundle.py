@@ -12,11 +12,11 @@ from snn_temporal_plugins.export import (
     map_network,
     memory_images,
     read_bundle,
+    smallest_chip,
     write_bundle,
 )
 from snn_temporal_plugins.export.bundle import format as bundle_format
 from snn_temporal_plugins.export.bundle.files import load_files
-from tests.export.bundle.chips import smallest_chip
 from tests.export.bundle.plain import reader
 from tests.export.bundle.test_bundle import assert_same, contents
 from tests.export.bundle.test_bundle_mutations import edit, refused, rehash

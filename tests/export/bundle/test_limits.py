@@ -16,10 +16,10 @@ from snn_temporal_plugins.export import (
     IntegerNetwork,
     PoolLayer,
     read_bundle,
+    smallest_chip,
     write_bundle,
 )
 from snn_temporal_plugins.export.bundle import limits
-from tests.export.bundle.chips import smallest_chip
 from tests.export.bundle.test_bundle_mutations import edit, refused
 from tests.export.bundle.test_reader import start
 from tests.export.networks import conv_network, dense_network, random_conv, random_dense

@@ -16,9 +16,10 @@ from snn_temporal_plugins.export import (
     load_chip,
     map_network,
     parse_chip,
+    smallest_chip,
     widths,
 )
-from tests.export.bundle.chips import LARGE, smallest_chip
+from tests.export.bundle.chips import LARGE
 from tests.export.networks import (
     conv_network,
     dense,

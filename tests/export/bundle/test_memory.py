@@ -18,8 +18,9 @@ from snn_temporal_plugins.export import (
     emulate,
     map_network,
     memory_images,
+    smallest_chip,
 )
-from tests.export.bundle.chips import LARGE, smallest_chip
+from tests.export.bundle.chips import LARGE
 from tests.export.networks import (
     conv_network,
     dense,
