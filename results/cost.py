@@ -16,6 +16,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from readme import cost_table
+
 from snn_temporal_plugins.export import (
     Bundle,
     CostEstimate,
@@ -41,6 +43,11 @@ from snn_temporal_plugins.export.command import cost_rows, decide
 from snn_temporal_plugins.training import MNIST
 
 TABLE = Path(__file__).parent / "cost.json"
+PUBLISHED = {
+    "power_mw": PUBLISHED_POWER_MW,
+    "latency_ms": PUBLISHED_LATENCY_MS,
+    "source": "arXiv 2003.11837",
+}
 FORMULAS = {
     "model": "sum over layers of U + SOP + S + T",
     "reference core, one PE": "sum over layers of n T + SOP + 2 S + 3 T + n + 1, "
@@ -129,35 +136,6 @@ def one_bundle(path: str, pixels: Any, sanafe: int) -> dict[str, Any]:
     return row
 
 
-def lines(row: dict[str, Any]) -> list[str]:
-    """A table in Markdown."""
-    energy = 1e-3 * PUBLISHED_POWER_MW * PUBLISHED_LATENCY_MS * 1e3
-    table = [
-        f"| MNIST {row['network']}, {row['response']}s, {row['ticks']} ticks | energy "
-        "per image | latency |",
-        "|---|---|---|",
-        f"| published for an accelerator, its network unknown | {energy:.2f} µJ | "
-        f"{PUBLISHED_LATENCY_MS} ms |",
-    ]
-    for entry in row["estimates"].values():
-        for extent in ("all ticks", "up to the first output spike"):
-            cost = entry[extent]
-            low, high = cost["energy_interval_uj"]
-            fast, slow = cost["latency_interval_ms"]
-            table.append(
-                f"| estimate, not measurement: {entry['profile']}, {extent} | "
-                f"{cost['energy_uj']:.2f} µJ ({low:.2f} to {high:.2f}) | "
-                f"{cost['latency_ms']:.2f} ms ({fast:.2f} to {slow:.2f}) |"
-            )
-    if "sanafe" in row:
-        table.append(
-            f"| SANA-FE's estimate, {row['sanafe']['samples']} images | "
-            f"{row['sanafe']['energy_uj']:.2f} µJ | "
-            f"{row['sanafe']['latency_ms']:.2f} ms |"
-        )
-    return table
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("bundles", nargs="+")
@@ -169,16 +147,13 @@ def main() -> None:
     pixels = MNIST(root=arguments.root).splits.test.x.numpy()
     rows = [one_bundle(path, pixels, arguments.sanafe) for path in arguments.bundles]
     for row in rows:
-        print("\n".join(lines(row)), f"\ncycles per image: {row['cycles']}\n")
+        print("\n".join(cost_table(row, PUBLISHED)))
+        print(f"cycles per image: {row['cycles']}\n")
     for name, make in PROFILES.items():
         print(f"assumptions of {name}:")
         print("".join(f"- {sentence}\n" for sentence in make().assumptions))
     table = {
-        "published": {
-            "power_mw": PUBLISHED_POWER_MW,
-            "latency_ms": PUBLISHED_LATENCY_MS,
-            "source": "arXiv 2003.11837",
-        },
+        "published": PUBLISHED,
         "cycles": FORMULAS,
         "rows": rows,
     }

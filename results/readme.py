@@ -383,50 +383,52 @@ def nir_cell(cell: dict) -> str:
 def cost() -> str:
     """Estimated energy and latency beside the one published point."""
     table = read("results/cost.json")
-    point = table["published"]
-    published = point["power_mw"] * point["latency_ms"]
     row = table["rows"][0]
-    lines = [
-        f"| MNIST {row['network']}, {row['ticks']} ticks, per image "
-        "| energy | latency |",
-        "|---|---|---|",
-        f"| published for an accelerator, its network unknown ({point['source']}) "
-        f"| {published:.2f} µJ | {point['latency_ms']} ms |",
-    ]
-    for entry in row["estimates"].values():
-        for extent in ("all ticks", "up to the first output spike"):
-            found = entry[extent]
-            energy, latency = (
-                "{:.2f} {unit} ({:.2f} to {:.2f})".format(
-                    found[name], *found[interval], unit=unit
-                )
-                for name, interval, unit in (
-                    ("energy_uj", "energy_interval_uj", "µJ"),
-                    ("latency_ms", "latency_interval_ms", "ms"),
-                )
-            )
-            lines.append(
-                f"| estimate, not measurement: {entry['profile']}, {extent} "
-                f"| {energy} | {latency} |"
-            )
-    run, cycles = row["sanafe"], row["cycles"]
+    core = row["cycles"]["reference core, one PE"]
     assumptions = dict.fromkeys(
         text for entry in row["estimates"].values() for text in entry["assumptions"]
     )
     return "\n".join(
         [
-            *lines,
-            f"| SANA-FE itself, {run['samples']} images | {run['energy_uj']:.2f} µJ "
-            f"| {run['latency_ms']:.2f} ms |",
+            *cost_table(row, table["published"]),
             "",
-            f"The reference core takes {cycles['reference core, one PE']:,.0f} clock "
-            "cycles per image with one PE. Assumptions of the estimates:",
+            f"The reference core takes {core:,.0f} clock cycles per image with one PE. "
+            "Assumptions of the estimates:",
             "",
             *(f"- {text}" for text in assumptions),
             "",
             "Command: `python results/cost.py BUNDLE --root FOLDER`.",
         ]
     )
+
+
+def cost_table(row: dict, published: dict) -> list[str]:
+    """One network of results/cost.json beside the published point."""
+    energy = published["power_mw"] * published["latency_ms"]
+    lines = [
+        f"| MNIST {row['network']}, {row['response']}s, {row['ticks']} ticks | energy "
+        "per image | latency |",
+        "|---|---|---|",
+        f"| published for an accelerator, its network unknown ({published['source']}) "
+        f"| {energy:.2f} µJ | {published['latency_ms']} ms |",
+    ]
+    for entry in row["estimates"].values():
+        for extent in ("all ticks", "up to the first output spike"):
+            found = entry[extent]
+            low, high = found["energy_interval_uj"]
+            fast, slow = found["latency_interval_ms"]
+            lines.append(
+                f"| estimate, not measurement: {entry['profile']}, {extent} "
+                f"| {found['energy_uj']:.2f} µJ ({low:.2f} to {high:.2f}) "
+                f"| {found['latency_ms']:.2f} ms ({fast:.2f} to {slow:.2f}) |"
+            )
+    if "sanafe" in row:
+        run = row["sanafe"]
+        lines.append(
+            f"| SANA-FE itself, {run['samples']} images | {run['energy_uj']:.2f} µJ "
+            f"| {run['latency_ms']:.2f} ms |"
+        )
+    return lines
 
 
 def main() -> None:

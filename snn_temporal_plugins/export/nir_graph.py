@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn_temporal_plugins.export.errors import NirCode, NirError
+from snn_temporal_plugins.export.layers import PoolLayer
 
 __all__ = ["Node", "chain_of", "compare_graphs"]
 
@@ -102,6 +103,21 @@ class Node:
                 NirCode.VALUE, f"has shape {sizes.tolist()}; allowed: sizes above 0"
             )
         return tuple(int(n) for n in sizes)
+
+    def pool(self) -> PoolLayer:
+        """The geometry of a pool."""
+        side = self.square("kernel_size", 1)
+        return PoolLayer(side, self.square("stride", 1), self.square("padding", 0))
+
+    def require_synapses(self, weight: NDArray) -> None:
+        """Refuse weights that are no matrix, or of a convolution no square kernel."""
+        axes = 2 if self.kind == "Linear" else 4
+        if weight.ndim != axes or (axes == 4 and weight.shape[2] != weight.shape[3]):
+            raise self.refusal(
+                NirCode.VALUE,
+                f"has weight of shape {weight.shape}; allowed: (out, in), or with a "
+                "square kernel (out, in, k, k)",
+            )
 
     def require_shape(self, field: str, wanted: tuple[int, ...]) -> None:
         """Refuse an array of another shape, before anything of that size is made."""

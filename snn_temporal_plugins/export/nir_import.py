@@ -201,19 +201,9 @@ def _time(metadata: Mapping[str, Any], num_ticks: int | None) -> tuple[int, floa
 def _layer(node: Node, lif: Node) -> IntegerLayer:
     """Integers of a layer."""
     if node.kind == "SumPool2d":
-        return PoolLayer(
-            node.square("kernel_size", 1),
-            node.square("stride", 1),
-            node.square("padding", 0),
-        )
+        return node.pool()
     weight = node.integers("weight")
-    axes = 2 if node.kind == "Linear" else 4
-    if weight.ndim != axes or (axes == 4 and weight.shape[2] != weight.shape[3]):
-        raise node.refusal(
-            NirCode.VALUE,
-            f"has weight of shape {weight.shape}; allowed: (out, in), or with a square "
-            "kernel (out, in, k, k)",
-        )
+    node.require_synapses(weight)
     unit = 1.0 if lif.kind == "CubaLIF" else LONG
     threshold = lif.uniform("v_threshold") * unit + 0.5
     if threshold != round(threshold) or not 1 <= threshold < 1 << 31:

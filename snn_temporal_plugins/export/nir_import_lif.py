@@ -130,17 +130,10 @@ def _parts(
 def _geometry(node: Node) -> DenseLayer | ConvLayer | PoolLayer:
     """Weights and strides; thresholds are the neurons'."""
     if node.kind == "SumPool2d":
-        side = node.square("kernel_size", 1)
-        return PoolLayer(side, node.square("stride", 1), node.square("padding", 0))
+        return node.pool()
     weight = node.array("weight")
-    axes = 2 if node.kind == "Linear" else 4
-    if weight.ndim != axes or (axes == 4 and weight.shape[2] != weight.shape[3]):
-        raise node.refusal(
-            NirCode.VALUE,
-            f"has weight of shape {weight.shape}; allowed: (out, in), or with a square "
-            "kernel (out, in, k, k)",
-        )
-    if axes == 2:
+    node.require_synapses(weight)
+    if node.kind == "Linear":
         return DenseLayer(weight, np.ones(1))
     stride, padding = node.square("stride", 1), node.square("padding", 0)
     return ConvLayer(weight, np.ones(1), stride, padding)

@@ -29,7 +29,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snn_temporal_plugins.export.bundle.emulate import check_ticks, emulate
+from snn_temporal_plugins.export.bundle.emulate import (
+    check_ticks,
+    emulate,
+    spike_difference,
+)
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.bundle.simulators import SimulatorError, run_program
 from snn_temporal_plugins.export.sanafe_chip import (
@@ -211,16 +215,9 @@ def sanafe_difference(predicted: SanafeResult, found: SanafeResult) -> str | Non
         A sentence on a spike, a count, or an energy that is off by half a pJ or more;
         `None` if everything is equal.
     """
-    pairs = zip(predicted.layer_ticks, found.layer_ticks, strict=True)
-    for index, (ours, theirs) in enumerate(pairs):
-        wrong = np.argwhere(ours != theirs)
-        if len(wrong):
-            place = tuple(wrong[0].tolist())
-            return (
-                f"sample {place[0]}, layer {index}, neuron {place[1:]}: SANA-FE spikes "
-                f"at tick {theirs[place]}, the emulator at {ours[place]} ({SILENT}: "
-                "never)"
-            )
+    pairs = predicted.layer_ticks, found.layer_ticks
+    if (spike := spike_difference(*pairs, "SANA-FE")) is not None:
+        return spike
     for name in (*_COUNTS, *_ENERGIES):
         ours, theirs = getattr(predicted, name), getattr(found, name)
         samples = np.flatnonzero(abs(ours - theirs) >= 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from snn_temporal_plugins.export.bundle.events import EventCounts, count_spikes
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.layers import PoolLayer
 
-__all__ = ["Emulation", "check_ticks", "emulate"]
+__all__ = ["Emulation", "check_ticks", "emulate", "spike_difference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +66,33 @@ def emulate(network: IntegerNetwork, input_ticks: ArrayLike) -> Emulation:
         operations[:, index], updates[:, index] = found.operations, found.updates
     counts = EventCounts(count_spikes(all_ticks), operations, updates)
     return Emulation(ticks, tuple(all_ticks[1:]), counts)
+
+
+def spike_difference(
+    wanted: Sequence[NDArray[np.int32]],
+    found: Sequence[NDArray[np.int32]],
+    program: str,
+) -> str | None:
+    """The first spike that another program has at another tick, in words.
+
+    Args:
+        wanted: `layer_ticks` of the emulator.
+        found: those of the program.
+        program: its name.
+
+    Returns:
+        A sentence; None if all spikes are equal.
+    """
+    for index, (ours, theirs) in enumerate(zip(wanted, found, strict=True)):
+        wrong = np.argwhere(ours != theirs)
+        if len(wrong):
+            place = tuple(wrong[0].tolist())
+            return (
+                f"sample {place[0]}, layer {index}, neuron {place[1:]}: {program} "
+                f"spikes at tick {theirs[place]}, the emulator at {ours[place]} "
+                f"({SILENT}: never)"
+            )
+    return None
 
 
 def check_ticks(network: IntegerNetwork, ticks: ArrayLike) -> NDArray[np.int32]:

@@ -21,7 +21,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from snn_temporal_plugins.export.bundle.chip import PEDescriptor
 from snn_temporal_plugins.export.bundle.cycles import core_cycles
-from snn_temporal_plugins.export.bundle.emulate import Emulation, check_ticks
+from snn_temporal_plugins.export.bundle.emulate import (
+    Emulation,
+    check_ticks,
+    spike_difference,
+)
 from snn_temporal_plugins.export.bundle.integer import SILENT, IntegerNetwork
 from snn_temporal_plugins.export.bundle.mapping import Mapping, map_network
 from snn_temporal_plugins.export.bundle.memory import memory_images
@@ -153,16 +157,9 @@ def first_difference(
         A sentence on a spike, an overflow flag or a number of cycles; None if all of
         them are equal (and the flags 0).
     """
-    pairs = zip(emulation.layer_ticks, simulation.layer_ticks, strict=True)
-    for index, (wanted, found) in enumerate(pairs):
-        wrong = np.argwhere(wanted != found)
-        if len(wrong):
-            place = tuple(wrong[0].tolist())
-            return (
-                f"sample {place[0]}, layer {index}, neuron {place[1:]}: the core "
-                f"spikes at tick {found[place]}, the emulator at {wanted[place]} "
-                f"({SILENT}: never)"
-            )
+    pairs = emulation.layer_ticks, simulation.layer_ticks
+    if (spike := spike_difference(*pairs, "the core")) is not None:
+        return spike
     for flag in ("slope_overflow", "potential_overflow"):
         if (samples := np.flatnonzero(getattr(simulation, flag))).size:
             return f"sample {samples[0]}: {flag} is set"
