@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Command] = {
         "snn_temporal_plugins.commands.cosim:run",
     ),
     "report": Command(
-        "measure a checkpoint as float, integers and NIR; write pictures and a page",
+        "measure a checkpoint as float, integers and NIR, or compare several; a page",
         "snn_temporal_plugins.commands.report:run",
     ),
 }
@@ -82,6 +82,8 @@ examples
       go on with an interrupted run, to the same weights as if it had not been
   snn-temporal report --ckpt_path runs/digits/version_0/checkpoints/last.ckpt
       test it as trained, as integers and as NIR; report.html lands beside it
+  snn-temporal report --ckpt_path runs/digits/version_0 runs/digits/version_1
+      two runs side by side: what differs, who is right where the other is not
   snn-temporal fit --model.help SpikeTrainClassifier
   snn-temporal fit --data.help MNIST
       the settings of one model, of one data module

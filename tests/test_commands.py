@@ -162,6 +162,20 @@ def test_report_measures_everything(checkpoint, tmp_path, capsys):
     assert rows["samples of the bits and ticks picture"] == 360
     assert rows["registers of layer 1 (20 samples)"].startswith("G ")
     assert len(list(out.glob("*.png"))) == 7
+    answers = json.loads((out / "answers.json").read_text())
+    label, predicted = (torch.tensor(answers[name]) for name in ("label", "predicted"))
+    assert 100 * float((label == predicted).double().mean()) == pytest.approx(
+        exact, abs=0.006
+    )
+    curve = answers["accuracy over time, input windows"]
+    assert 100 * curve["accuracy"][-1] == pytest.approx(exact, abs=0.006)
+    assert rows["parameters"] == 64 * 200 + 200 * 10
+    per_neuron = (
+        float(part.split()[1]) for part in rows["spikes per neuron"].split(", ")
+    )
+    assert float(rows["spikes per sample"]) == pytest.approx(
+        sum(n * share for n, share in zip((200, 10), per_neuron, strict=True)), abs=0.2
+    )
 
 
 @pytest.mark.parametrize("command", ["export", "emulate", "report"])

@@ -205,7 +205,8 @@ def test_a_network_on_events_is_measured(tmp_path):
             layer.weight.abs_()
     data = Events(batch_size=4)
     options = argparse.Namespace(nir_samples=5)
-    rows, figures = spike_trains.measure(model, data, tmp_path / "out", options)
+    measured = spike_trains.measure(model, data, tmp_path / "out", options)
+    rows, figures = measured.rows, measured.figures
     x = data.splits.test.x
     with record_spike_trains(model) as trains:
         answer = model.answer(model(x))
@@ -222,6 +223,19 @@ def test_a_network_on_events_is_measured(tmp_path):
     assert rows["multiplications of one dense pass"] == 2 * 3 * 100 + 12 * 3
     assert rows["steps"] == 7
     assert "input" in rows["spikes per neuron"]
+    spiked = sum(trains[name].spikes.sum() for name in ("layer1", "layer2"))
+    assert number(rows["spikes per sample"]) == pytest.approx(
+        float(spiked) / 9, abs=0.1
+    )
+    # what came out so far decides; at the end that is the answer
+    psp = trains["output"].psp
+    assert measured.curve.time.tolist() == [step / 7 for step in range(1, 8)]
+    for step, share in enumerate(measured.curve.accuracy.tolist(), start=1):
+        so_far = model.answer(psp[:step]).predicted_class
+        right = (so_far == data.splits.test.label).double().mean()
+        assert share == pytest.approx(float(right))
+    assert torch.equal(measured.predicted, answer.predicted_class)
+    assert torch.equal(measured.label, data.splits.test.label)
     assert set(figures) == {"Raster", "Output PSPs", "Firing rates", "Confusion"}
     for reader in ("Norse", "snnTorch"):
         assert rows.get(f"output spikes that differ, {reader}", 0) == 0

@@ -1,4 +1,4 @@
-"""What `export` and `report` share: settings, and the model of a checkpoint."""
+"""What `export` and `report` share: settings, and what is in a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -40,7 +41,7 @@ _BEFORE = "TemporalClassifier"  # of checkpoints that do not say
 
 
 def new_parser(name: str, purpose: str, example: str) -> argparse.ArgumentParser:
-    """Make the parser of one command, with the settings that name a checkpoint.
+    """Make the parser of one command, with the settings of integers.
 
     Args:
         name: of the command.
@@ -50,7 +51,6 @@ def new_parser(name: str, purpose: str, example: str) -> argparse.ArgumentParser
     parser = argparse.ArgumentParser(
         prog=f"snn-temporal {name}", description=purpose, epilog=f"example: {example}"
     )
-    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a run")
     parser.add_argument(
         "--bits", type=int, default=6, help="first spikes: weight bits, 2 to 8"
     )
@@ -58,6 +58,48 @@ def new_parser(name: str, purpose: str, example: str) -> argparse.ArgumentParser
         "--ticks", type=int, default=256, help="first spikes: ticks up to t_max"
     )
     return parser
+
+
+def read_checkpoint(checkpoint: str | Path) -> dict[str, Any]:
+    """Read what is in a checkpoint. Nothing is unpickled but numbers and tensors.
+
+    Args:
+        checkpoint: the file.
+
+    Returns:
+        Its content, with `hyper_parameters` and `state_dict`.
+
+    Raises:
+        ValueError: it is not there, or no checkpoint of `snn-temporal fit`.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise ValueError(
+            f"no checkpoint at {checkpoint}; `snn-temporal fit` writes one to "
+            "runs/NAME/version_N/checkpoints/last.ckpt"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        _ = content["hyper_parameters"], content["state_dict"], content.get("")
+    except _NO_CHECKPOINT as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of `snn-temporal fit`: {reason}"
+        ) from None
+    return content
+
+
+def fit_seconds(checkpoint: str | Path) -> float | None:
+    """Return how long the training took, interruptions left out.
+
+    Args:
+        checkpoint: the file.
+
+    Returns:
+        Seconds of wall time; None where the checkpoint does not say.
+    """
+    timer = read_checkpoint(checkpoint).get("callbacks", {}).get("Timer", {})
+    return timer.get("time_elapsed", {}).get("train")
 
 
 def load_model(checkpoint: str | Path) -> Classifier:
@@ -69,21 +111,9 @@ def load_model(checkpoint: str | Path) -> Classifier:
     Raises:
         ValueError: it is not there, or holds no model that can be built from it.
     """
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise ValueError(
-            f"no checkpoint at {checkpoint}; `snn-temporal fit` writes one to "
-            "runs/NAME/version_N/checkpoints/last.ckpt"
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        settings, weights = content["hyper_parameters"], content["state_dict"]
-        name = content.get("snn_temporal_class", _BEFORE)
-    except _NO_CHECKPOINT as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"{checkpoint} is no checkpoint of `snn-temporal fit`: {reason}"
-        ) from None
+    content = read_checkpoint(checkpoint)
+    settings, weights = content["hyper_parameters"], content["state_dict"]
+    name = content.get("snn_temporal_class", _BEFORE)
     if name not in MODELS:
         raise ValueError(
             f"{checkpoint} holds a {name!r}, allowed are {', '.join(MODELS)}"

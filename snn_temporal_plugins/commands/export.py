@@ -21,6 +21,7 @@ def run(arguments: Sequence[str]) -> None:
         "snn-temporal export --ckpt_path runs/digits/version_0/checkpoints/last.ckpt "
         "--to bundle --out digits.bundle",
     )
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint of a run")
     parser.add_argument("--to", required=True, choices=("bundle", "nir", "sanafe"))
     parser.add_argument(
         "--out",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snn_temporal_plugins import export, viz
+from snn_temporal_plugins.commands.measured import Measured
 from snn_temporal_plugins.export.command import (
     cost_rows,
     decide,
@@ -37,6 +38,7 @@ from snn_temporal_plugins.training.classifier import Classifier
 from snn_temporal_plugins.training.counting import SpikeTimeCount
 from snn_temporal_plugins.training.data import TensorData
 from snn_temporal_plugins.training.recording import FirstSpikes
+from snn_temporal_plugins.viz.numbers import latency_curve
 
 _CHUNK = 500  # samples that run at once
 _TIES_ARE_WRONG = export.Decoding(tie="reject", no_output="reject")  # real times
@@ -60,7 +62,7 @@ def measure(
     data: TensorData,
     out: Path,
     settings: argparse.Namespace,
-) -> tuple[dict[str, object], dict[str, Any]]:
+) -> Measured:
     """Measure on the test samples; write the bundle and the NIR file.
 
     Args:
@@ -68,9 +70,6 @@ def measure(
         data: of the run.
         out: folder of the report; made once nothing can be refused any more.
         settings: `bits`, `ticks`, `nir_samples` and `sweep_samples`.
-
-    Returns:
-        The rows of the table and the pictures, by name.
     """
     x, label = _intensities(data), data.splits.test.label
 
@@ -90,9 +89,7 @@ def measure(
     rows: dict[str, object] = {
         "test samples": len(label),
         "accuracy, float": percent(run.predicted == label),
-        f"accuracy, integer emulator ({settings.bits} bits, {ticks} ticks)": (
-            percent(predicted == label.numpy())
-        ),
+        integer_row(settings.bits, ticks): percent(predicted == label.numpy()),
         **_rounding_rows(classifier, x, label, settings.bits, ticks),
         **_nir_rows(classifier, out, x, label, settings),
         "no decision, float": percent(run.predicted == -1),
@@ -101,6 +98,7 @@ def measure(
         "tied, integer": percent(decision.tied),
         "silent outputs, float": percent(post.isinf()),
         "spikes per neuron": _spikes_per_neuron(run.times),
+        "spikes per sample": f"{_spikes_per_sample(run.times):,.1f}",
         "first output spike, input windows": f"{_mean_time(post):.3f}",
         "first output spike, ticks": mean_tick(decision),
         "additions per sample": f"{run.additions:,.0f}",
@@ -116,7 +114,18 @@ def measure(
         accuracy = quantisation_sweep(classifier, x[:count], label[:count])
         real = float((run.predicted == label)[:count].float().mean())
         figures["Bits and ticks"] = viz.quantisation_sweep(accuracy, real=real)
-    return rows, figures
+    curve = latency_curve(post, label, run.potential)
+    return Measured(rows, figures, label, run.predicted, curve)
+
+
+def integer_row(bits: int, ticks: int) -> str:
+    """Return the name of the row with the accuracy as integers.
+
+    Args:
+        bits: of a weight.
+        ticks: of the exported network, see `num_ticks`.
+    """
+    return f"accuracy, integer emulator ({bits} bits, {ticks} ticks)"
 
 
 def _rounding_rows(
@@ -273,10 +282,18 @@ def _nir_rows(
 
 
 def _spikes_per_neuron(times: Mapping[str, Tensor]) -> str:
-    layers = [name for name in times if name.startswith("layer")]
     return ", ".join(
-        f"{name} {times[name].isfinite().float().mean():.3f}" for name in layers
+        f"{name} {time.isfinite().float().mean():.3f}"
+        for name, time in times.items()
+        if name.startswith("layer")
     )
+
+
+def _spikes_per_sample(times: Mapping[str, Tensor]) -> float:
+    """Spikes of all neurons; those of the input are not theirs."""
+    layers = [time for name, time in times.items() if name.startswith("layer")]
+    spikes = sum(int(time.isfinite().sum()) for time in layers)
+    return spikes / max(1, len(times["output"]))
 
 
 def _mean_time(post: Tensor) -> float:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from snn_temporal_plugins import export, viz
+from snn_temporal_plugins.commands.measured import Measured
 from snn_temporal_plugins.commands.operations import count_operations
 from snn_temporal_plugins.export.command import percent
 from snn_temporal_plugins.export.train_readers import TRAIN_READERS
@@ -25,6 +26,9 @@ from snn_temporal_plugins.training import (
 from snn_temporal_plugins.training.counting import SpikeTrainCount
 from snn_temporal_plugins.training.data import TensorData
 from snn_temporal_plugins.training.recording import without_repeat
+from snn_temporal_plugins.viz.numbers import LatencyCurve
+
+_TIMES = 40  # at which the answer so far is looked at
 
 NOTES = """\
 Accuracies are on the test samples. The output neuron with the largest sum of
@@ -50,6 +54,7 @@ class _Seen:
     answer: Tensor
     tied: Tensor
     count: SpikeTrainCount
+    curve: LatencyCurve
     events: Tensor | None
     first: dict[str, SpikeTrains]
 
@@ -59,7 +64,7 @@ def measure(
     data: TensorData,
     out: Path,
     settings: argparse.Namespace,
-) -> tuple[dict[str, object], dict[str, Any]]:
+) -> Measured:
     """Measure on the test samples; write the NIR file.
 
     Args:
@@ -67,9 +72,6 @@ def measure(
         data: of the run.
         out: folder of the report.
         settings: `nir_samples`.
-
-    Returns:
-        The rows of the table and the pictures, by name.
     """
     seen = _run(classifier, data)
     samples = len(seen.label)
@@ -98,6 +100,7 @@ def measure(
         "spikes per neuron": _per_layer(
             {name: f"{value.mean():.3f}" for name, value in spikes.items()}
         ),
+        "spikes per sample": f"{_spikes_per_sample(spikes):,.1f}",
         "spikes per neuron and step": _of(means, "rate", "{:.4f}".format),
         "neurons that never spiked": _of(means, "dead", percent),
         **of_surrogate,
@@ -105,7 +108,7 @@ def measure(
         **of_image,
         "multiplications of one dense pass": round(operations.dense),
     }
-    return rows, _figures(seen)
+    return Measured(rows, _figures(seen), seen.label, seen.answer, seen.curve)
 
 
 @torch.inference_mode()
@@ -116,6 +119,8 @@ def _run(
     labels: list[Tensor] = []
     answers: list[Tensor] = []
     ties: list[Tensor] = []
+    early: list[Tensor] = []  # per batch and time: decided rightly, decided
+    time = torch.empty(0, dtype=torch.double)
     events: Tensor | None = None
     first: dict[str, SpikeTrains] = {}
     with record_spike_trains(classifier) as trains:
@@ -126,12 +131,29 @@ def _run(
             labels.append(label)
             answers.append(answer.predicted_class)
             ties.append(_tied(output) if answer.tied is None else answer.tied)
+            steps = torch.linspace(1, len(output), min(len(output), _TIMES)).round()
+            time = steps.double() / len(output)
+            early.append(_so_far(classifier, output, label, steps.int().tolist()))
             first = first or dict(trains)
             if "input" in trains:
                 arrived = trains["input"].spikes.sum((0, 1)).double()
                 events = arrived if events is None else events + arrived
     label, predicted, tied = map(torch.cat, (labels, answers, ties))
-    return _Seen(label, predicted, tied, count, events, first)
+    right, decided = torch.stack(early).sum(0).double().T / len(label)
+    curve = LatencyCurve(time, right, decided)
+    return _Seen(label, predicted, tied, count, curve, events, first)
+
+
+def _so_far(
+    classifier: SpikeTrainClassifier | SpikeCountClassifier,
+    output: Tensor,
+    label: Tensor,
+    steps: list[int],
+) -> Tensor:
+    """Samples decided rightly, and decided, by what came out up to each step."""
+    answers = [classifier.answer(output[:step]).predicted_class for step in steps]
+    counts = [[int((a == label).sum()), int((a >= 0).sum())] for a in answers]
+    return torch.tensor(counts)
 
 
 def _tied(psp: Tensor) -> Tensor:
@@ -194,6 +216,13 @@ def _of(means: Mapping[str, Tensor], what: str, text: Callable[[float], str]) ->
             for name, mean in means.items()
             if name.startswith(f"{what}/")
         }
+    )
+
+
+def _spikes_per_sample(spikes: Mapping[str, Tensor]) -> float:
+    """Spikes of all neurons; those of the input are not theirs."""
+    return sum(
+        float(count.sum()) for name, count in spikes.items() if name.startswith("layer")
     )
 
 

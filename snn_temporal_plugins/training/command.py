@@ -14,7 +14,12 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning import LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    ModelCheckpoint,
+    ProgressBar,
+    Timer,
+    TQDMProgressBar,
+)
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
@@ -117,6 +122,8 @@ class TemporalCLI(LightningCLI):
         own_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if settings.enable_progress_bar is not False and not own_bar:
             callbacks.append(TQDMProgressBar(refresh_rate=20))
+        if not any(isinstance(callback, Timer) for callback in callbacks):
+            callbacks.append(Timer(verbose=False))  # the checkpoint knows the time
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def before_fit(self) -> None:

@@ -10,13 +10,19 @@ from snn_temporal_plugins.viz.charts import (
     learning_curve,
     quantisation_sweep,
 )
+from snn_temporal_plugins.viz.comparison import (
+    accuracy_over_time,
+    class_accuracy,
+    confusion_changes,
+    learning_curves,
+)
 from snn_temporal_plugins.viz.pictures import (
     accuracy_against_latency,
     raster,
     spike_time_histogram,
 )
 from snn_temporal_plugins.viz.render import save_picture
-from snn_temporal_plugins.viz.report import write_report
+from snn_temporal_plugins.viz.report import Best, write_report
 from snn_temporal_plugins.viz.trains import psp_traces, rate_histogram, train_raster
 
 __all__ = [
@@ -30,6 +36,11 @@ __all__ = [
     "confusion",
     "energy_breakdown",
     "quantisation_sweep",
+    "learning_curves",
+    "accuracy_over_time",
+    "class_accuracy",
+    "confusion_changes",
     "save_picture",
+    "Best",
     "write_report",
 ]

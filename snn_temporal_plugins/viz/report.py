@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"[+\-−±~≈<>≤≥]?\s*(\d|inf)|–$")
 
 
+class Best(str):
+    """A value of a table that is the best of its row, and is shown so."""
+
+
 def write_report(
     path: str | os.PathLike[str],
     *,
@@ -28,7 +32,7 @@ def write_report(
     table: Mapping[str, object] | Sequence[Mapping[str, object]],
     figures: Mapping[str, Figure],
     notes: str = "",
-    settings: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
 ) -> None:
     """Write a run's results as one HTML file that needs no other file and no network.
 
@@ -39,17 +43,23 @@ def write_report(
         path: of the HTML file; missing folders are made.
         title: of the page.
         table: the headline numbers, either name to value or one mapping per row, whose
-            keys are the columns.
+            keys are the columns; a `Best` value stands out.
         figures: heading of each picture and the picture; the figure's label
             (``figure.get_label()``) becomes the caption.
         notes: plain text; an empty line starts a paragraph.
-        settings: name to value, nested as deep as you like; shown last.
+        settings: name to value, nested as deep as you like, or rows as those of the
+            table, of several runs; shown last.
 
     Raises:
         ImportError: jinja2 or matplotlib is not installed.
         TypeError: a figure is no matplotlib figure, or a row of the table no mapping.
     """
     columns, rows = _columns_and_rows(table)
+    setting_columns: list[str] = []
+    if settings is None or isinstance(settings, Mapping):
+        setting_rows = [[name, value] for name, value in _flat(settings or {})]
+    else:
+        setting_columns, setting_rows = _columns_and_rows(settings)
     page = _template().render(
         title=title,
         columns=columns,
@@ -59,7 +69,8 @@ def write_report(
         ],
         figures=[_embedded(heading, figure) for heading, figure in figures.items()],
         paragraphs=[p.strip() for p in re.split(r"\n\s*\n", notes) if p.strip()],
-        settings=_flat(settings or {}),
+        settings=setting_rows,
+        setting_columns=setting_columns,
     )
     write_whole(path, page.encode())
 
@@ -73,12 +84,14 @@ def _template() -> Template:
             'pip install "snn-temporal-plugins[viz]"'
         ) from error
     source = files(__package__).joinpath("report.html.j2").read_text("utf-8")
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).from_string(source)
+    )
+    environment.tests["best"] = lambda cell: isinstance(cell, Best)
+    return environment.from_string(source)
 
 
 def _columns_and_rows(
@@ -131,4 +144,4 @@ def _text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return value if isinstance(value, Best) else str(value)

@@ -14,6 +14,8 @@ The spikes are those of the input and of all layers but the last, each counted o
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,5 +46,6 @@ def core_cycles(mapping: Mapping, emulation: Emulation) -> NDArray[np.int64]:
     cycles = np.full(batch, clear + ticks + 1, dtype=np.int64)
     spiking = (emulation.input_ticks, *emulation.layer_ticks[:-1])
     for ticks, bursts in zip(spiking, longest_bursts(mapping), strict=True):
-        cycles += (ticks.reshape(batch, -1) != SILENT) @ (2 + bursts)
+        flat = ticks.reshape(batch, math.prod(ticks.shape[1:]))
+        cycles += (flat != SILENT) @ (2 + bursts)
     return cycles + (emulation.output_ticks != SILENT).sum(axis=1)

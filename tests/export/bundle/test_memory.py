@@ -259,3 +259,11 @@ def test_cycles_are_the_counts_of_the_emulator():
     assert core_cycles(mapping, emulation).tolist() == expected.tolist()
     fast = core_cycles(map_network(network, replace(LARGE, num_pes=4)), emulation)
     assert (fast < expected).all()
+
+
+def test_cycles_of_no_samples_are_none():
+    network = conv_network()
+    ticks = np.empty((0, *network.input_shape), dtype=np.int32)
+    mapping = map_network(network, LARGE)
+    cycles = core_cycles(mapping, emulate(network, ticks))
+    assert cycles.shape == (0,) and cycles.dtype == np.int64
