@@ -10,18 +10,21 @@ export OMP_NUM_THREADS ?= 1
 SANAFE := .venv-sanafe
 export SANAFE_PYTHON ?= $(CURDIR)/$(SANAFE)/bin/python
 
-.PHONY: help demo test sweep lint bench sanafe conformance clean
+.PHONY: help demo test sweep lint benchmarks results sanafe conformance clean
 help:
-	@echo "make demo    train, test, export and emulate a ReL-PSP network on digits"
-	@echo "make test    the whole test suite, linter and type checker"
-	@echo "make sweep   the long tests: 1,000 random networks in every emulator, simulator"
-	@echo "             and reader, 100,000 broken bundles"
-	@echo "make lint    ruff and mypy alone"
-	@echo "make bench   measure speed against peers and rewrite the README's table;"
-	@echo "             ROOT=FOLDER names the folder of MNIST"
-	@echo "make sanafe  the simulator SANA-FE, for export --to sanafe and its tests"
+	@echo "make demo         train, test, export and emulate a ReL-PSP network on digits"
+	@echo "make test         the whole test suite, linter and type checker"
+	@echo "make sweep        the long tests: 1,000 random networks in every emulator,"
+	@echo "                  simulator and reader, 100,000 broken bundles"
+	@echo "make lint         ruff and mypy alone"
+	@echo "make benchmarks   speed and memory against peers, and the README's tables"
+	@echo "                  (an hour or more); variables such as SNN_TEMPORAL_MNIST name"
+	@echo "                  the folders of data sets"
+	@echo "make results      train and measure all networks of the README, and its tables"
+	@echo "                  (days; goes on where it was stopped); data sets likewise"
+	@echo "make sanafe       the simulator SANA-FE, for export --to sanafe and its tests"
 	@echo "make conformance  what readers of NIR make of our files, and the README's table"
-	@echo "make clean   remove .venv, .venv-* and runs/"
+	@echo "make clean        remove .venv, .venv-* and runs/"
 
 # Norse goes in without its dependencies: it asks for torchvision, whose wheel does not
 # fit a CPU-only torch and then breaks `import lightning`. So does SpikingJelly, which the
@@ -63,14 +66,29 @@ $(APART:%=.venv-%/ready): .venv-%/ready: results/nir_readers/%.txt
 	.venv-$*/bin/python -m pip install --quiet -r $<
 	touch $@
 
-bench: export NUMBA_NUM_THREADS := 1
-bench: $(READY)
-	$(VENV)/bin/python benchmarks/step.py $(if $(ROOT),--root $(ROOT))
-	$(VENV)/bin/python benchmarks/epoch.py $(if $(ROOT),--root $(ROOT))
-	$(VENV)/bin/python benchmarks/sstdp_step.py $(if $(ROOT),--root $(ROOT))
-	$(VENV)/bin/python benchmarks/spike_trains.py
-	$(VENV)/bin/python benchmarks/emulators.py $(if $(ROOT),--root $(ROOT))
-	$(VENV)/bin/python results/readme.py
+# Peers that nothing else needs; pure Python on the torch that is there.
+PEERS := $(VENV)/peers
+$(PEERS): benchmarks/peers.txt $(READY)
+	$(VENV)/bin/python -m pip install --quiet --no-deps -r $<
+	touch $@
+
+# A script that fails, for want of a data set for instance, does not stop the others.
+each = status=0; for script in $(1); do echo "== $$script.py"; \
+	$(VENV)/bin/python $$script.py || status=1; done; \
+	$(VENV)/bin/python results/readme.py && exit $$status
+
+benchmarks results: export NUMBA_NUM_THREADS := 1
+benchmarks: $(READY) $(PEERS)
+	$(call each,$(addprefix benchmarks/,step epoch cnn sstdp_step spike_trains \
+		st_rsbp_step scaling emulators))
+
+# What is trained is kept in runs/results/: stopped, it goes on where it was. A
+# simulator or reader that cannot be installed keeps its last numbers; hence the dashes.
+results: $(READY)
+	-$(MAKE) --no-print-directory sanafe
+	-$(MAKE) --no-print-directory conformance
+	$(call each,$(addprefix results/,train curves ablation additions quantisation cost \
+		released_metric))
 
 sanafe: $(SANAFE)/ready
 

@@ -1,14 +1,15 @@
-"""Measure two steps against each other in one process, and the memory of one."""
+"""Measure steps against each other in one process, and the memory of one."""
 
 import ctypes
 import gc
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Step = Callable[[], None]
-Pairs = list[tuple[float, float]]
+Pairs = Sequence[Sequence[float]]
 
 
 def timed(step: Step) -> float:
@@ -18,12 +19,24 @@ def timed(step: Step) -> float:
     return time.thread_time() - start
 
 
-def in_rounds(first: Step, second: Step, rounds: int) -> Pairs:
-    """Seconds of both, round by round, so that a noisy machine slows both."""
-    for _ in range(5 if rounds > 5 else 1):
-        first()
-        second()
-    return [(timed(first), timed(second)) for _ in range(rounds)]
+def in_rounds(*steps: Step, rounds: int) -> list[list[float]]:
+    """Seconds of all, round by round, so that a noisy machine slows all.
+
+    Few rounds are for a slow last step. It leaves cold caches behind, so the others
+    then run five times in each round, and their median counts; a single round does
+    not warm it up.
+    """
+    *quick, last = steps
+    for step in quick * 5 + [last] * min(rounds - 1, 5):
+        step()
+    again = 1 if rounds > 5 else 5
+    return [
+        [
+            *(statistics.median(timed(step) for _ in range(again)) for step in quick),
+            timed(last),
+        ]
+        for _ in range(rounds)
+    ]
 
 
 def ratios(pairs: Pairs) -> dict[str, float]:
@@ -36,9 +49,16 @@ def ratios(pairs: Pairs) -> dict[str, float]:
     }
 
 
-def milliseconds(seconds: list[float]) -> float:
+def milliseconds(seconds: Sequence[float]) -> float:
     """The median."""
     return 1e3 * statistics.median(seconds)
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
+    """Slope of log y against log x, least squares."""
+    return statistics.linear_regression(
+        [math.log(value) for value in x], [math.log(value) for value in y]
+    ).slope
 
 
 def _status(field: str) -> float:
@@ -52,7 +72,7 @@ def peak_of_second_step(step: Step) -> float:
     """How far the peak of this process rises in a full-size step, MiB.
 
     Not in the first one: that also makes the optimiser's state, the same for all. Call
-    it in a process of its own.
+    it in a process that has not run other steps.
     """
     step()
     gc.collect()

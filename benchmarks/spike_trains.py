@@ -26,8 +26,6 @@ time and peak memory of a step for T = 5 to 100 and the exponents of their growt
 import argparse
 import itertools
 import json
-import math
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +36,7 @@ import torch.nn.functional as F
 from paired import (
     Pairs,
     Step,
+    exponent,
     in_rounds,
     milliseconds,
     peak_of_second_step,
@@ -172,13 +171,13 @@ def row(pairs: Pairs) -> dict[str, float]:
 def compared(name: str, coded: str, steps: int) -> dict[str, object]:
     """A whole step of the competitor over one of ours."""
     make, rounds = COMPETITORS[name]
-    pairs = in_rounds(ours(coded, steps), make(coded, steps), rounds)
+    pairs = in_rounds(ours(coded, steps), make(coded, steps), rounds=rounds)
     return {"name": name, "input": coded, **row(pairs)}
 
 
 def above_matmuls(coded: str, steps: int) -> dict[str, object]:
     """Our step over the bare matmuls in it."""
-    pairs = in_rounds(bare(coded, steps), ours(coded, steps), 60)
+    pairs = in_rounds(bare(coded, steps), ours(coded, steps), rounds=60)
     found = {**row([(ours, mm) for mm, ours in pairs]), **ratios(pairs)}
     return {"name": "bare matmuls", "input": coded, **found}
 
@@ -193,7 +192,7 @@ def neurons_alone(name: str, steps: int) -> dict[str, object]:
     def run(fire: Fire) -> Step:
         return lambda: torch.autograd.grad(fire(current), current, error) and None
 
-    pairs = in_rounds(run(tssl_bp), run(other), 60)
+    pairs = in_rounds(run(tssl_bp), run(other), rounds=60)
     return {"name": f"neurons alone, {name}", "input": "currents", **row(pairs)}
 
 
@@ -201,13 +200,6 @@ def memory_in_a_process(steps: int) -> float:
     command = [sys.executable, __file__, "--memory", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-def exponent(x: list[int], y: list[float]) -> float:
-    """Slope of log y against log x, least squares."""
-    return statistics.linear_regression(
-        [math.log(value) for value in x], [math.log(value) for value in y]
-    ).slope
 
 
 def growth() -> dict[str, object]:

@@ -229,7 +229,7 @@ def main() -> None:
         ):
             first_spike = prove(weights, batch)
             steps = (step(name, weights, batch) for name in ("ours", "dense"))
-            pairs = in_rounds(*steps, arguments.rounds)
+            pairs = in_rounds(*steps, rounds=arguments.rounds)
             row = {
                 "network": f"784-{hidden}-10",
                 "batch": size,

@@ -163,7 +163,7 @@ def compared(kind: str, network: nn.Sequential, batch: Batch, rounds: int) -> di
             rates[f"layer {k + 1}"] = spikes.mean().item()
         theirs = Loop(network)(batch[0]).mean().item() / T
     learning = [make(copy.deepcopy(network), batch) for make in STEPS.values()]
-    pairs = in_rounds(*learning, rounds)
+    pairs = in_rounds(*learning, rounds=rounds)
     return {
         "weights": kind,
         **ratios(pairs),
@@ -223,7 +223,7 @@ def events(rounds: int) -> list[dict[str, float]]:
         made = one_layer(rate, torch.float32)
         row = {"rate": rate}
         for name in ("forward", "backward"):
-            pairs = in_rounds(made[name], made[f"dense_{name}"], rounds)
+            pairs = in_rounds(made[name], made[f"dense_{name}"], rounds=rounds)
             row[f"{name}_ms"] = milliseconds([ours for ours, _ in pairs])
             row[f"dense_{name}_ms"] = milliseconds([dense for _, dense in pairs])
         rows.append(row)

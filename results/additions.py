@@ -1,10 +1,11 @@
 """Additions and latency per inference: SSTDP against a rate-coded network on MNIST.
 
-    python results/additions.py --checkpoints RUN/checkpoints/last.ckpt ...
+    python results/additions.py
 
-Each checkpoint is a trained `TickClassifier`; the k-th is compared with a rate-coded
-network of the same shape and of seed k. A spike costs one addition in each neuron that
-it reaches: the same count for both. Result: results/additions.json.
+The `TickClassifier` is trained as the row mnist_sstdp of `results/train.py`, or taken
+from there; the one of seed k is compared with a rate-coded network of the same shape
+and seed. A spike costs one addition in each neuron that it reaches: the same count for
+both. Result: results/additions.json.
 
 SSTDP: *all* counts every spike of the window of T ticks, *to the decision* those up to
 the first output spike of each sample. The latency is the number of ticks up to it.
@@ -41,6 +42,7 @@ import torch
 import torch.nn.functional as F
 from summary import summary
 from torch import Tensor, nn
+from train import fit
 
 from snn_temporal_plugins.commands.checkpoint import load_model
 from snn_temporal_plugins.functional import first_spike_class
@@ -53,9 +55,9 @@ DECISIONS = ("count", "potential")
 PART = 1000  # samples that run at once
 
 
-def sstdp(checkpoint: str, data: MNIST) -> dict[str, Any]:
+def sstdp(checkpoint: Path, data: MNIST) -> dict[str, Any]:
     """Test a checkpoint; the counts are those of the callback."""
-    model = load_model(checkpoint)
+    model = load_model(str(checkpoint))
     trainer = L.Trainer(
         accelerator="cpu",
         logger=False,
@@ -169,8 +171,10 @@ def compared(ours: dict[str, Any], window: dict[str, float]) -> dict[str, float]
     }
 
 
-def one_seed(checkpoint: str, seed: int, data: MNIST) -> dict[str, Any]:
-    ours = sstdp(checkpoint, data)
+def one_seed(seed: int, root: str | None) -> dict[str, Any]:
+    data = MNIST(root=root)
+    run = fit("mnist_sstdp", seed, root)
+    ours = sstdp(run / "checkpoints" / "last.ckpt", data)
     sizes = [int(size) for size in ours["network"].split("-")]
     network = relu_network(sizes, seed, data)
     test = data.splits.test
@@ -197,13 +201,12 @@ def one_seed(checkpoint: str, seed: int, data: MNIST) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoints", nargs="+", required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--root", help="folder of MNIST")
     arguments = parser.parse_args()
-    data = MNIST(root=arguments.root)
     seeds = []
-    for seed, checkpoint in enumerate(arguments.checkpoints):
-        seeds.append(one_seed(checkpoint, seed, data))
+    for seed in arguments.seeds:
+        seeds.append(one_seed(seed, arguments.root))
         print(json.dumps(seeds[-1], indent=1), flush=True)
     table = {"steps": STEPS, "summary": summary(seeds), "seeds": seeds}
     TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

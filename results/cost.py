@@ -1,6 +1,9 @@
 """What MNIST networks cost as bundles, estimated, beside the one published point.
 
-    python results/cost.py BUNDLE ... [--root FOLDER] [--sanafe SAMPLES]
+    python results/cost.py [--root FOLDER] [--sanafe SAMPLES]
+
+The networks of `ROWS` are trained as `results/train.py` trains them (seed 0), or taken
+from there, and exported as bundles of 6 bits and 256 ticks.
 
 Counts are exact, of the 10,000 test images: the integer emulator. Energy and latency
 are estimates, not measurements: these counts times the constants of each profile, with
@@ -13,11 +16,14 @@ Result: results/cost.json.
 import argparse
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from readme import cost_table
+from train import fit
 
+from snn_temporal_plugins.cli import main as snn_temporal
 from snn_temporal_plugins.export import (
     Bundle,
     CostEstimate,
@@ -43,6 +49,7 @@ from snn_temporal_plugins.export.command import cost_rows, decide
 from snn_temporal_plugins.training import MNIST
 
 TABLE = Path(__file__).parent / "cost.json"
+ROWS = ("mnist_stdbp", "mnist_sstdp", "mnist_cnn_stdbp")
 PUBLISHED = {
     "power_mw": PUBLISHED_POWER_MW,
     "latency_ms": PUBLISHED_LATENCY_MS,
@@ -86,8 +93,17 @@ def in_sanafe(bundle: Bundle, pixels: Any) -> dict[str, Any]:
     }
 
 
-def one_bundle(path: str, pixels: Any, sanafe: int) -> dict[str, Any]:
-    bundle = read_bundle(path)
+def exported(row: str, root: str | None) -> Bundle:
+    """The bundle of a trained network."""
+    checkpoint = fit(row, 0, root) / "checkpoints" / "last.ckpt"
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "bundle")
+        settings = ["--to", "bundle", "--bits", "6", "--ticks", "256", "--out", path]
+        snn_temporal(["export", "--ckpt_path", str(checkpoint), *settings])
+        return read_bundle(path)
+
+
+def one_bundle(bundle: Bundle, pixels: Any, sanafe: int) -> dict[str, Any]:
     network = bundle.network
     pixels = pixels.reshape(-1, *network.input_shape)
     answers = decide(bundle, pixels, bundle.decoding)
@@ -138,14 +154,16 @@ def one_bundle(path: str, pixels: Any, sanafe: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("bundles", nargs="+")
     parser.add_argument("--root", help="folder of MNIST")
     parser.add_argument(
         "--sanafe", type=int, default=20, help="images for SANA-FE; 0: none"
     )
     arguments = parser.parse_args()
     pixels = MNIST(root=arguments.root).splits.test.x.numpy()
-    rows = [one_bundle(path, pixels, arguments.sanafe) for path in arguments.bundles]
+    rows = [
+        one_bundle(exported(row, arguments.root), pixels, arguments.sanafe)
+        for row in ROWS
+    ]
     for row in rows:
         print("\n".join(cost_table(row, PUBLISHED)))
         print(f"cycles per image: {row['cycles']}\n")

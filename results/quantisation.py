@@ -1,6 +1,6 @@
 """What it costs to become integers: networks of the README, three seeds each.
 
-    python results/quantisation.py --rows mnist_stdbp mnist_cnn_stdbp
+    python results/quantisation.py [--rows mnist_stdbp mnist_cnn_stdbp]
 
 Each row is trained as `results/train.py` trains it, or taken from there, and fine-tuned
 as integers by the config ROW_qat.yaml, from its own weights; `BITS` lists for which
@@ -126,7 +126,7 @@ def rounded(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", nargs="+", required=True, choices=BITS)
+    parser.add_argument("--rows", nargs="+", default=[*BITS], choices=BITS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--root", help="folder of MNIST")
     arguments = parser.parse_args()

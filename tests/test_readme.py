@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -22,6 +23,16 @@ def test_examples_run(tmp_path, monkeypatch):
 
 
 def test_files_that_the_readme_names_exist():
-    root = Path(__file__).parent.parent
     for name in re.findall(r"\]\((\w[\w/.]*)\)|(examples/configs/\w+\.yaml)", TEXT):
-        assert (root / (name[0] or name[1])).exists(), name
+        assert (ROOT / (name[0] or name[1])).exists(), name
+
+
+def test_its_numbers_are_those_that_were_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "results")
+    import readme
+
+    assert readme.filled(TEXT) == TEXT, "run python results/readme.py"
+    with pytest.raises(ValueError, match="nothing writes it"):
+        readme.filled(TEXT + "<!-- mood -->good<!-- /mood -->")
+    with pytest.raises(ValueError, match="expected"):
+        readme.filled(TEXT.replace("<!-- speed -->", ""))

@@ -40,6 +40,84 @@ def require_synapses(spike_time: Tensor, weight: Tensor) -> None:
         )
 
 
+def require_convolution(
+    spike_time: Tensor, weight: Tensor, stride: int, padding: int
+) -> None:
+    """Raise unless a square kernel can slide over maps of spike times.
+
+    Args:
+        spike_time: Input spike times.
+        weight: Synaptic weights.
+        stride: Step between places.
+        padding: Silent border on every side.
+
+    Raises:
+        TypeError: one is not a floating-point tensor, or their types differ.
+        ValueError: spike_time is not (batch, channel, height, width), weight not (map,
+            channel, side, side), the map is smaller than the kernel, or stride or
+            padding is out of range.
+    """
+    require_floating("spike_time", spike_time)
+    require_floating("weight", weight)
+    if weight.dim() != 4 or weight.shape[2] != weight.shape[3]:
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}; expected (map, channel, side, "
+            "side)."
+        )
+    if spike_time.dim() != 4 or spike_time.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"spike_time has shape {tuple(spike_time.shape)}; expected "
+            f"(batch, {weight.shape[1]}, height, width)."
+        )
+    require_slide(stride, padding)
+    if min(spike_time.shape[2:]) + 2 * padding < weight.shape[2]:
+        raise ValueError(
+            f"input of {tuple(spike_time.shape[2:])} with padding {padding} is "
+            f"smaller than the kernel of side {weight.shape[2]}."
+        )
+    require_one_kind(spike_time, weight)
+
+
+def require_slide(stride: int, padding: int) -> None:
+    """Raise unless a kernel can slide with this stride and padding.
+
+    Args:
+        stride: Step between places.
+        padding: Border on every side.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+    if stride < 1 or padding < 0:
+        raise ValueError(
+            f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
+            "and padding >= 0."
+        )
+
+
+def require_one_kind(spike_time: Tensor, weight: Tensor) -> None:
+    """Raise unless spike times and weights have one dtype and one device.
+
+    Args:
+        spike_time: Input spike times.
+        weight: Synaptic weights.
+
+    Raises:
+        TypeError: the dtypes differ.
+        ValueError: the devices differ.
+    """
+    if spike_time.dtype != weight.dtype:
+        raise TypeError(
+            f"spike_time is {spike_time.dtype} but weight is {weight.dtype}; convert "
+            "one, for example spike_time.to(weight.dtype)."
+        )
+    if spike_time.device != weight.device:
+        raise ValueError(
+            f"spike_time is on {spike_time.device} but weight is on {weight.device}; "
+            "move one with .to(device)."
+        )
+
+
 def threshold_per_neuron(v_th: float | Tensor, weight: Tensor) -> Tensor:
     """Thresholds of a layer, one for each neuron.
 

@@ -47,15 +47,16 @@ def latency_encode(
     if not 0 < window < math.inf:
         raise ValueError(f"window is {window}; it must be positive and finite.")
     if intensity.numel():
-        low, high = torch.aminmax(intensity.detach())
+        low, high = (x.item() for x in torch.aminmax(intensity.detach()))
         if not (low >= 0 and high <= 1):
             raise ValueError(
-                f"intensity spans [{float(low)}, {float(high)}]; allowed is [0, 1]. "
+                f"intensity spans [{low}, {high}]; allowed is [0, 1]. "
                 "Scale the data (image / 255) and drop any mean/std normalisation."
             )
     if silent_zero:  # vectorised, where torch.where with a number is not
-        intensity = F.threshold(intensity, 0.0, -math.inf)
-    time = 1 - intensity
+        time = F.threshold(intensity, 0.0, -math.inf).neg_().add_(1)
+    else:
+        time = 1 - intensity
     return time if window == 1 else window * time
 
 

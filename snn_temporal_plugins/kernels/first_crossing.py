@@ -29,10 +29,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from snn_temporal_plugins.kernels.event_sort import sort_events
+from snn_temporal_plugins.kernels.lanes import (
+    WIDTH,
+    above,
+    add,
+    anywhere,
+    divide,
+    fused,
+    load,
+    negative,
+    splat,
+    store,
+    store_where,
+    subtract,
+    unless,
+    where,
+)
 from snn_temporal_plugins.kernels.threads import split
 
-_LANES = 8  # outputs are padded to a multiple: no scalar rest of the inner loops
-_STRIP = 448  # outputs whose state stays in the L1 cache together
+_BLOCK = 32  # events between two looks at whether anybody still waits
+_SAMPLES = 128  # that are sorted before they are swept, which bounds the memory
+# places of the state that 64 outputs leave behind
+_LEVEL, _POTENTIAL, _UNTIL, _WHEN, _FAR = range(0, 5 * WIDTH, WIDTH)
 _OUTPUTS_PER_PASS = 64  # bounds the reference backward's (batch, outputs, in) mask
 
 _ALLOWED = {
@@ -179,63 +198,6 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contra
 
 
 @_jit
-def _insert(time, index, n, gap, budget):
-    """Insertion sort of every gap-th element; False once it has moved too many."""
-    moves = 0
-    for k in range(gap, n):
-        t, i, p = time[k], index[k], k
-        while p >= gap and time[p - gap] > t:
-            time[p], index[p] = time[p - gap], index[p - gap]
-            p -= gap
-            moves += 1
-        time[p], index[p] = t, i
-        if moves > budget:
-            return False
-    return True
-
-
-@_jit
-def _sort_events(spike_time, index, time, head, finite, place):
-    """Write the spikes of one sample in time order; return their number, -1 if bad.
-
-    Bins of equal width, then insertion: O(n) for the times that occur in practice. When
-    the bins turn out to be uneven, Shell's sort takes over.
-    """
-    n = 0
-    bad = False
-    for i in range(spike_time.shape[0]):  # no branch: silence has no pattern to predict
-        t = spike_time[i]
-        bad |= not t > -np.inf
-        finite[n] = i
-        n += t < np.inf
-    if bad:
-        return -1
-    first, last = np.inf, -np.inf
-    for k in range(n):
-        t = spike_time[finite[k]]
-        first, last = min(first, t), max(last, t)
-    scale = (2 * n - 1) / (last - first) if last > first else 0.0
-    if not scale < np.inf:
-        scale = 0.0
-    head[: 2 * n + 1] = 0
-    for k in range(n):
-        place[k] = int((spike_time[finite[k]] - first) * scale)
-        head[place[k] + 1] += 1
-    for k in range(2 * n):
-        head[k + 1] += head[k]
-    for k in range(n):
-        p = head[place[k]]
-        head[place[k]] = p + 1
-        index[p], time[p] = finite[k], spike_time[finite[k]]
-    if not _insert(time, index, n, 1, 16 * n):
-        gap = n
-        while gap > 1:
-            gap = max(1, gap * 5 // 11)
-            _insert(time, index, n, gap, n * n)
-    return n
-
-
-@_jit
 def _check(weight, v_th):
     """The code of what is wrong with an (in, out) array and its thresholds, or 0."""
     finite = True
@@ -252,210 +214,269 @@ def _check(weight, v_th):
 
 
 @_jit
-def _replay(time, index, weight, arrived, j):
-    """V of one output when its last causal input arrived."""
-    a = v = weight.dtype.type(0)
-    for k in range(arrived):
-        if k > 0:
-            v += a * (time[k] - time[k - 1])
-        a += weight[index[k], j]
-    return v
+def _cut(weight, first, used, tile):
+    """Lay 64 outputs of (out, in) weights side by side; False if one is not finite.
+
+    An input spike then reads whole lanes. Inputs that spike in no sample stay out.
+    """
+    outputs, inputs = weight.shape
+    width = min(WIDTH, outputs - first)
+    finite = True
+    for j in range(width):
+        row = weight[first + j]
+        for i in range(inputs):
+            finite &= abs(row[i]) < np.inf
+    for i in range(inputs):
+        if used[i] and width == WIDTH:
+            for j in range(WIDTH):  # a constant: no loop is left
+                tile[i * WIDTH + j] = weight[first + j, i]
+        elif used[i]:
+            for j in range(WIDTH):
+                tile[i * WIDTH + j] = weight[first + j, i] if j < width else 0
+    return finite
 
 
 @_jit
-def _add_ramps(time, index, n, t_max, weight, state, s, width):
-    """Sweep a strip of outputs over the ramps; return how many inputs it took."""
-    one = weight.dtype.type(1)
-    k = 0
-    before = time[0] if n > 0 else one
-    while k < n and time[k] <= t_max:
-        if k + 4 <= n:  # four a pass: fewer loads and stores of the state
-            d0, d1 = time[k] - before, time[k + 1] - time[k]
-            d2, d3 = time[k + 2] - time[k + 1], time[k + 3] - time[k + 2]
-            w0 = weight[index[k], s : s + width]
-            w1 = weight[index[k + 1], s : s + width]
-            w2 = weight[index[k + 2], s : s + width]
-            w3 = weight[index[k + 3], s : s + width]
-            before = time[k + 3]
-            for j in range(width):
-                a, v = state[j], state[_STRIP + j]
-                r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
-                x0, x1, x2, x3 = w0[j], w1[j], w2[j], w3[j]
-                waits = v < th
-                v = v + a * d0 if waits else v
-                waits = v < th
-                a = a + x0 if waits else a
-                r = r + one if waits else r
-                v = v + a * d1 if waits else v
-                waits = v < th
-                a = a + x1 if waits else a
-                r = r + one if waits else r
-                v = v + a * d2 if waits else v
-                waits = v < th
-                a = a + x2 if waits else a
-                r = r + one if waits else r
-                v = v + a * d3 if waits else v
-                waits = v < th
-                a = a + x3 if waits else a
-                r = r + one if waits else r
-                state[j], state[_STRIP + j] = a, v
-                state[2 * _STRIP + j] = r
-            k += 4
-        else:
-            d0 = time[k] - before
-            w0 = weight[index[k], s : s + width]
-            before = time[k]
-            for j in range(width):
-                a, v = state[j], state[_STRIP + j]
-                r, th = state[2 * _STRIP + j], state[3 * _STRIP + j]
-                x0 = w0[j]
-                v = v + a * d0 if v < th else v
-                waits = v < th
-                state[j] = a + x0 if waits else a
-                state[_STRIP + j] = v
-                state[2 * _STRIP + j] = r + one if waits else r
-            k += 1
-        if k % 32 == 0:
-            waiting = 0
-            for j in range(width):
-                waiting += state[_STRIP + j] < state[3 * _STRIP + j]
-            if waiting == 0:
-                break
-    return k
+def _sweep_ramps(index, time, gap, events, weight, v_th, state):
+    """Sweep 64 outputs over the ramps; V counts from the threshold, so fires at 0.
+
+    What an output leaves is A, V and the time of the event at which V has reached 0, or
+    of the first event that was not swept.
+    """
+    real = state.dtype.type
+    a = arriving = splat(real(0))
+    v = subtract(a, load(v_th, 0))
+    until = splat(time[0])
+    k, n = np.uint64(0), np.uint64(events)  # without a sign: no care of negative ones
+    while k < n:
+        stop = min(k + np.uint64(_BLOCK), n)
+        while k < stop:
+            waits = negative(v)
+            a = where(waits, add(a, arriving), a)
+            v = where(waits, fused(a, gap[k], v), v)
+            until = where(waits, splat(time[k]), until)
+            arriving = load(weight, np.int64(index[k]) * WIDTH)
+            k += np.uint64(1)
+        if not anywhere(negative(v)):
+            break
+    waits = negative(v)
+    store(state, _LEVEL, where(waits, add(a, arriving), a))
+    store(state, _POTENTIAL, v)
+    store(state, _UNTIL, where(waits, splat(time[n]), until))
 
 
 @_jit
-def _add_steps(time, index, n, t_max, leak, weight, state, s, width):
-    """Sweep a strip of outputs over the steps; row 2 counts inputs up to firing."""
-    zero = weight.dtype.type(0)
-    k = 0
-    while k < n and time[k] <= t_max:
-        if k > 0 and leak < 1:
-            decay = leak ** (time[k] - time[k - 1])
-            for j in range(width):
-                waits = state[2 * _STRIP + j] == zero
-                v = state[_STRIP + j]
-                state[_STRIP + j] = v * decay if waits else v
+def _ramp_before(index, time, gap, weight, v_th, j, until):
+    """A, V and time of output j at its last event before `until`."""
+    a, v, k = v_th.dtype.type(0), -v_th[j], 0
+    while True:
+        v += a * gap[k]
+        a += weight[index[k] * WIDTH + j]
+        k += 1
+        if not time[k] < until:
+            return a, v, time[k - 1]
+
+
+@_jit
+def _cross_ramps(
+    index, time, gap, events, weight, v_th, state, t_max, inside, at, post, level, bound
+):
+    """Write spike times, slopes and bounds of the outputs inside, from `at` on."""
+    real = state.dtype.type
+    zero, silent = splat(real(0)), splat(real(np.inf))
+    a, v, until = load(state, _LEVEL), load(state, _POTENTIAL), load(state, _UNTIL)
+    last = splat(time[max(events - 1, 0)])
+    t = subtract(where(negative(v), last, until), divide(v, a))
+    t = where(above(t, until), until, t)
+    t = where(above(a, zero), t, silent)
+    t = where(above(t, splat(t_max)), silent, t)
+    fires = above(silent, t)  # not so what got lost in NaN
+    store_where(post, at, where(fires, t, silent), inside)
+    store_where(level, at, where(fires, a, zero), inside)
+    store_where(bound, at, where(fires, until, splat(real(-np.inf))), inside)
+    far = where(above(v, load(v_th, 0)), t, silent)
+    if anywhere(above(silent, far)):  # the way back from there would cost digits
+        store(state, _FAR, far)
+        for j in range(WIDTH):
+            if state[_FAR + j] < np.inf:
+                q = state[_UNTIL + j]
+                a, v, t = _ramp_before(index, time, gap, weight, v_th, j, q)
+                post[at + j] = min(q, t - v / a)
+
+
+@_jit
+def _sweep_steps(index, time, decay, events, weight, v_th, state):
+    """Sweep 64 outputs over the steps.
+
+    What an output leaves is V, the time of the last inputs that it has seen, and that
+    of the next.
+    """
+    real = state.dtype.type
+    v, threshold = splat(real(0)), load(v_th, 0)
+    when = until = splat(time[0])
+    k, n = np.uint64(0), np.uint64(events)
+    while k < n:
+        waits = unless(above(v, threshold))
+        if decay[k] < 1:
+            v = where(waits, fused(v, decay[k], splat(real(0))), v)
         tick = time[k]
         while k < n and time[k] == tick:
-            row = weight[index[k], s : s + width]
-            for j in range(width):
-                waits = state[2 * _STRIP + j] == zero
-                v, x = state[_STRIP + j], row[j]
-                state[_STRIP + j] = v + x if waits else v
-            k += 1
-        arrived = weight.dtype.type(k)
-        waiting = 0
-        for j in range(width):
-            r = state[2 * _STRIP + j]
-            fires = (state[_STRIP + j] > state[3 * _STRIP + j]) & (r == zero)
-            r = arrived if fires else r
-            state[2 * _STRIP + j] = r
-            waiting += r == zero
-        if waiting == 0:
-            break
+            v = where(waits, add(v, load(weight, np.int64(index[k]) * WIDTH)), v)
+            k += np.uint64(1)
+        when = where(waits, splat(tick), when)
+        until = where(waits, splat(time[k]), until)
+    store(state, _LEVEL, v)
+    store(state, _WHEN, when)
+    store(state, _UNTIL, until)
+
+
+@_jit
+def _cross_steps(v_th, state, inside, at, post, level, bound):
+    """Write spike times, potentials and bounds of the outputs inside."""
+    real = state.dtype.type
+    v = load(state, _LEVEL)
+    fires, silent = above(v, load(v_th, 0)), splat(real(np.inf))
+    store_where(post, at, where(fires, load(state, _WHEN), silent), inside)
+    store_where(level, at, where(fires, v, splat(real(0))), inside)
+    until = where(fires, load(state, _UNTIL), splat(real(-np.inf)))
+    store_where(bound, at, until, inside)
+
+
+@_jit
+def _sort(spike_time, t_max, step, leak, begin, size, index, time, gap, used):
+    """Spikes of all samples in time order, one sample behind the other; False if bad.
+
+    `size` counts the spikes up to t_max. Behind them is the time of the next, or inf.
+    `gap` is the time since the spike before, or what this leaves of a step.
+    """
+    inputs = spike_time.shape[1]
+    head = np.empty(2 * inputs + 1, np.int32)
+    finite = np.empty(inputs + 1, np.int32)
+    place = np.empty(inputs, np.int32)
+    at = 0
+    for b in range(spike_time.shape[0]):
+        indices, times, gaps = index[at:], time[at:], gap[at:]
+        n = sort_events(spike_time[b], indices, times, head, finite, place)
+        if n < 0:
+            return False
+        times[n] = np.inf
+        gaps[0] = 0
+        events = 0
+        while events < n and times[events] <= t_max:
+            used[indices[events]] = True
+            if events > 0:
+                since = times[events] - times[events - 1]
+                if step:
+                    gaps[events] = leak**since if leak < 1 else 1
+                else:
+                    gaps[events] = since
+            events += 1
+        begin[b], size[b] = at, events
+        at += events + 1
+    return True
 
 
 @_jit
 def _sweep(
-    spike_time, weight, v_th, t_max, step, leak, post, level, bound, start, stop
+    spike_time, weight, v_th, t_max, step, leak, tile, post, level, bound, start, stop
 ):
-    """First crossings of the samples start..stop; weight is (in, out). False if bad."""
-    inputs, outputs = weight.shape
-    index = np.empty(inputs, np.int32)
-    head = np.empty(2 * inputs + 1, np.int32)
-    finite = np.empty(inputs + 1, np.int32)
-    place = np.empty(inputs, np.int32)
-    time = np.empty(inputs, weight.dtype)
-    k = 0
-    # rows: slope A, potential V, arrived inputs, threshold. One array at constant
-    # distances, so that LLVM can prove the rows apart and vectorise the inner loop.
-    state = np.empty(4 * _STRIP, weight.dtype)
-    for b in range(start, stop):
-        n = _sort_events(spike_time[b], index, time, head, finite, place)
-        if n < 0:
-            return False
-        for s in range(0, outputs, _STRIP):
-            width = min(_STRIP, outputs - s)
-            state[: 3 * _STRIP] = 0
-            state[3 * _STRIP : 3 * _STRIP + width] = v_th[s : s + width]
-            if step:
-                _add_steps(time, index, n, t_max, leak, weight, state, s, width)
-            else:
-                k = _add_ramps(time, index, n, t_max, weight, state, s, width)
-            width = min(width, post.shape[1] - s)  # without the padding
-            post_row, level_row = post[b, s : s + width], level[b, s : s + width]
-            bound_row = bound[b, s : s + width]
-            post_row[:] = np.inf
-            level_row[:] = 0
-            bound_row[:] = -np.inf
-            if step:
-                for j in range(width):
-                    arrived = int(state[2 * _STRIP + j])
-                    if arrived > 0:
-                        post_row[j] = time[arrived - 1]
-                        level_row[j] = state[_STRIP + j]
-                        bound_row[j] = time[arrived] if arrived < n else np.inf
-                continue
-            too_late = time[k] if k < n else np.inf
+    """First crossings of the samples start..stop; the code of what is wrong, or 0."""
+    inputs, outputs = spike_time.shape[1], post.shape[1]
+    rows = min(_SAMPLES, stop - start)
+    begin, size = np.empty(rows, np.int64), np.empty(rows, np.int64)
+    index = np.empty(rows * (inputs + 1), np.int32)
+    time = np.empty(rows * (inputs + 1), spike_time.dtype)
+    gap = np.empty(rows * (inputs + 1), spike_time.dtype)
+    used = np.empty(inputs, np.bool_)
+    threshold = np.empty(WIDTH, v_th.dtype)
+    state = np.empty(5 * WIDTH, v_th.dtype)
+    flat = post.reshape(-1), level.reshape(-1), bound.reshape(-1)
+    for first in range(start, stop, _SAMPLES):
+        last = min(first + _SAMPLES, stop)
+        used[:] = False
+        part = spike_time[first:last]
+        if not _sort(part, t_max, step, leak, begin, size, index, time, gap, used):
+            return 1
+        for s in range(0, outputs, WIDTH):
+            if not _cut(weight, s, used, tile):
+                return 2
+            width = min(WIDTH, outputs - s)
+            threshold[:] = -1  # the padding fires at once and holds nobody up
             for j in range(width):
-                a = state[j]
-                if not a > 0:
-                    continue
-                v, th = state[_STRIP + j], state[3 * _STRIP + j]
-                arrived = int(state[2 * _STRIP + j])
-                limit = time[arrived] if v >= th else too_late
-                if v > 8 * th:  # far above: go back for the digits that v has lost
-                    v = _replay(time, index, weight, arrived, s + j)
-                    t = time[arrived - 1] + (th - v) / a
-                elif v >= th:
-                    t = limit - (v - th) / a
+                threshold[j] = v_th[s + j]
+                if not 0 < threshold[j] < np.inf:
+                    return 3
+            inside = above(load(threshold, 0), splat(v_th.dtype.type(0)))
+            for b in range(first, last):
+                at, n = begin[b - first], size[b - first]
+                events = index[at:], time[at:], gap[at:], n
+                results = inside, b * outputs + s, *flat
+                if step:
+                    _sweep_steps(*events, tile, threshold, state)
+                    _cross_steps(threshold, state, *results)
                 else:
-                    t = time[arrived - 1] + (th - v) / a
-                if t <= t_max and t < np.inf:
-                    post_row[j], level_row[j], bound_row[j] = t, a, limit
-    return True
+                    _sweep_ramps(*events, tile, threshold, state)
+                    _cross_ramps(*events, tile, threshold, state, t_max, *results)
+    return 0
+
+
+@_jit
+def _list_fired(delta, post, bound, begin, sample, error, when):
+    """Per output, one behind the other: where it fired, its delta and its spike time.
+
+    A delta of 0 is left out: it adds nothing. List j ends where list j + 1 begins.
+    """
+    batch, outputs = delta.shape
+    head = np.zeros(outputs, np.int32)
+    for b in range(batch):
+        for j in range(outputs):
+            head[j] += (bound[b, j] > -np.inf) & (delta[b, j] != 0)
+    begin[0] = 0
+    for j in range(outputs):
+        begin[j + 1] = begin[j] + head[j]
+        head[j] = begin[j]
+    fired = np.empty(outputs + 1, np.int32)
+    for b in range(batch):
+        n = np.uint64(0)
+        for j in range(outputs):  # no branch: what did not fire is written over
+            fired[n] = j
+            n += np.uint64((bound[b, j] > -np.inf) & (delta[b, j] != 0))
+        for j in fired[:n]:
+            k = head[j]
+            sample[k], error[k], when[k] = b, delta[b, j], post[b, j]
+            head[j] = k + 1
 
 
 @_jit
 def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
     """grad[j, i] = -sum_b delta_bj (t_bj - t_bi) [t_bi < bound_bj], start <= j < stop.
 
-    Only the samples in which output j fired cost anything, four of them a pass.
+    Only the samples in which output j fired cost anything; 64 inputs or more. It may
+    compare t_bi with t_bj: where rounding makes this differ from the bound, the summand
+    is 0 but for rounding.
     """
     batch, inputs = spike_time.shape
-    fired = np.empty(batch + 1, np.int64)
+    begin = np.empty(stop - start + 1, np.int32)
+    room = batch * (stop - start)
+    sample = np.empty(room, np.int32)
+    error, when = np.empty(room, grad.dtype), np.empty(room, grad.dtype)
+    _list_fired(
+        *(delta[:, start:stop], post[:, start:stop], bound[:, start:stop]),
+        *(begin, sample, error, when),
+    )
+    times, sums = spike_time.reshape(-1), grad.reshape(-1)
+    zero = splat(grad.dtype.type(0))
     for j in range(start, stop):
-        n = 0
-        for b in range(batch):
-            fired[n] = b
-            n += bound[b, j] > -np.inf
-        row = grad[j]
-        row[:] = 0
-        m = 0
-        while m + 4 <= n:
-            b0, b1, b2, b3 = fired[m], fired[m + 1], fired[m + 2], fired[m + 3]
-            t0, t1 = spike_time[b0], spike_time[b1]
-            t2, t3 = spike_time[b2], spike_time[b3]
-            d0, d1, d2, d3 = delta[b0, j], delta[b1, j], delta[b2, j], delta[b3, j]
-            p0, p1, p2, p3 = post[b0, j], post[b1, j], post[b2, j], post[b3, j]
-            q0, q1, q2, q3 = bound[b0, j], bound[b1, j], bound[b2, j], bound[b3, j]
-            for i in range(inputs):
-                g = row[i]
-                x0, x1, x2, x3 = t0[i], t1[i], t2[i], t3[i]
-                g = g + d0 * (x0 - p0) if x0 < q0 else g
-                g = g + d1 * (x1 - p1) if x1 < q1 else g
-                g = g + d2 * (x2 - p2) if x2 < q2 else g
-                g = g + d3 * (x3 - p3) if x3 < q3 else g
-                row[i] = g
-            m += 4
-        while m < n:
-            b0 = fired[m]
-            t0, d0, p0, q0 = spike_time[b0], delta[b0, j], post[b0, j], bound[b0, j]
-            for i in range(inputs):
-                x0 = t0[i]
-                row[i] = row[i] + d0 * (x0 - p0) if x0 < q0 else row[i]
-            m += 1
+        for i in range(0, inputs, WIDTH):
+            first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
+            total = zero
+            k, end = np.uint64(begin[j - start]), np.uint64(begin[j - start + 1])
+            while k < end:
+                time = load(times, np.int64(sample[k]) * inputs + first)
+                lead = subtract(time, splat(when[k]))
+                total = fused(where(above(zero, lead), lead, zero), error[k], total)
+                k += np.uint64(1)
+            store(sums, j * inputs + first, total)
 
 
 @_jit
@@ -496,7 +517,26 @@ def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
 # --- the ops ----------------------------------------------------------------------
 
 
-@torch.library.custom_op("snn_temporal_plugins::first_crossing", mutates_args=())
+# defined in the library itself: the wrapper of `torch.library.custom_op` takes as long
+# as a small layer
+_LIBRARY = torch.library.Library("snn_temporal_plugins", "FRAGMENT")
+_LIBRARY.define(
+    "first_crossing(Tensor spike_time, Tensor weight, Tensor v_th, float t_max, "
+    "str response='ramp', float leak=1.0) -> (Tensor, Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+_LIBRARY.define(
+    "first_crossing_backward(Tensor delta, Tensor spike_time, Tensor weight, "
+    "Tensor post_spike_time, Tensor bound, bool need_time, bool need_weight) "
+    "-> (Tensor, Tensor)",
+    tags=torch.Tag.pt2_compliant_tag,
+)
+_forward_op = torch.ops.snn_temporal_plugins.first_crossing.default
+_backward_op = torch.ops.snn_temporal_plugins.first_crossing_backward.default
+_LIBRARY.impl(_forward_op, _forward_reference, "CompositeExplicitAutograd")
+_LIBRARY.impl(_backward_op, _backward_reference, "CompositeExplicitAutograd")
+
+
 def first_crossing(
     spike_time: Tensor,
     weight: Tensor,
@@ -526,46 +566,42 @@ def first_crossing(
     Raises:
         ValueError: a time is NaN or -inf, a weight is not finite, a threshold not > 0.
     """
-    return _forward_reference(spike_time, weight, v_th, t_max, response, leak)
+    return _forward_op(spike_time, weight, v_th, t_max, response, leak)
 
 
-@first_crossing.register_kernel("cpu")
-def _(spike_time, weight, v_th, t_max, response="ramp", leak=1.0):
+def _forward_numba(spike_time, weight, v_th, t_max, response="ramp", leak=1.0):
     if spike_time.dtype not in (torch.float32, torch.float64):
         return _forward_reference(spike_time, weight, v_th, t_max, response, leak)
     _require_response(response, leak)
-    batch, outputs = spike_time.shape[0], weight.shape[0]
+    batch, (outputs, inputs) = spike_time.shape[0], weight.shape
     results = tuple(spike_time.new_empty(batch, outputs) for _ in range(3))
-    # an input spike reads one row of (in, out); whole SIMD registers of outputs.
-    # threshold below 0: the padding does not wait, and never holds up the end
-    lacking = -outputs % _LANES
-    padded = F.pad(weight, (0, 0, 0, lacking)) if lacking else weight
-    rows = padded.t().contiguous().numpy()
-    _raise_if(_check(rows, v_th.contiguous().numpy()))
-    threshold = F.pad(v_th, (0, lacking), value=-1.0).numpy()
-    time = spike_time.contiguous().numpy()
-    real = rows.dtype.type
+    time, synapses, threshold = (
+        x.contiguous().numpy() for x in (spike_time, weight, v_th)
+    )
+    real = synapses.dtype.type
     settings = real(t_max), response == "step", real(leak)
     post, level, bound = (result.numpy() for result in results)
-    good = split(
-        lambda a, b: _sweep(time, rows, threshold, *settings, post, level, bound, a, b),
-        batch,
-        batch * weight.numel(),
-    )
-    if not all(good):
-        _raise_if(1)
+
+    def body(start: int, stop: int) -> int:
+        tile = weight.new_empty(inputs * WIDTH).numpy()  # torch aligns it to the lanes
+        return _sweep(
+            *(time, synapses, threshold, *settings, tile, post, level, bound),
+            *(start, stop),
+        )
+
+    _raise_if(max(split(body, batch, batch * weight.numel())))
     return results
 
 
-@first_crossing.register_fake
+_LIBRARY.impl(_forward_op, _forward_numba, "CPU")
+
+
+@torch.library.register_fake(_forward_op, lib=_LIBRARY)
 def _(spike_time, weight, v_th, t_max, response="ramp", leak=1.0):
     shape = (spike_time.shape[0], weight.shape[0])
     return tuple(spike_time.new_empty(shape) for _ in range(3))
 
 
-@torch.library.custom_op(
-    "snn_temporal_plugins::first_crossing_backward", mutates_args=()
-)
 def first_crossing_backward(
     delta: Tensor,
     spike_time: Tensor,
@@ -592,13 +628,14 @@ def first_crossing_backward(
     Returns:
         grad_time (batch, in) and grad_weight (out, in).
     """
-    return _backward_reference(
+    return _backward_op(
         delta, spike_time, weight, post_spike_time, bound, need_time, need_weight
     )
 
 
-@first_crossing_backward.register_kernel("cpu")
-def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight):
+def _backward_numba(
+    delta, spike_time, weight, post_spike_time, bound, need_time, need_weight
+):
     if spike_time.dtype not in (torch.float32, torch.float64):
         return _backward_reference(
             delta, spike_time, weight, post_spike_time, bound, need_time, need_weight
@@ -615,18 +652,26 @@ def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight)
         split(
             lambda a, b: _time_gradient(time, delta, limit, w, out, a, b), batch, work
         )
-    grad_weight = weight.new_empty((outputs, inputs) if need_weight else 0)
+    grad_weight = weight.new_empty(0)
     if need_weight:
-        grad = grad_weight.numpy()
+        missing = max(0, WIDTH - inputs)
+        if missing:  # silent inputs up to the width of the lanes
+            time = F.pad(spike_time, (0, missing), value=math.inf).numpy()
+        wide = weight.new_empty(outputs, inputs + missing)
+        grad = wide.numpy()
         split(
             lambda a, b: _weight_gradient(time, delta, post, limit, grad, a, b),
             outputs,
             work,
         )
+        grad_weight = wide[:, :inputs].contiguous()
     return grad_time, grad_weight
 
 
-@first_crossing_backward.register_fake
+_LIBRARY.impl(_backward_op, _backward_numba, "CPU")
+
+
+@torch.library.register_fake(_backward_op, lib=_LIBRARY)
 def _(delta, spike_time, weight, post_spike_time, bound, need_time, need_weight):
     grad_time = torch.empty_like(spike_time, memory_format=torch.contiguous_format)
     grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)

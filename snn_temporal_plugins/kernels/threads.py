@@ -4,8 +4,11 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 _MIN_WORK_PER_THREAD = 1 << 20  # operations below which a second thread costs more
 
@@ -21,7 +24,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
 
 
-def split(body: Callable[[int, int], object], length: int, work: int) -> list[object]:
+def split(body: Callable[[int, int], T], length: int, work: int) -> list[T]:
     """Run body(start, stop) over 0..length, in as many threads as torch uses.
 
     Args:

@@ -1,9 +1,9 @@
 """Sizes of layers, and the patches over which a convolution on spike times slides."""
 
-import math
-
-import torch.nn.functional as F
 from torch import Tensor
+
+from snn_temporal_plugins.functional.arguments import require_convolution
+from snn_temporal_plugins.kernels import slid, unfold
 
 
 def require_sizes(weight_shape: tuple[int, ...]) -> None:
@@ -21,32 +21,14 @@ def require_sizes(weight_shape: tuple[int, ...]) -> None:
         )
 
 
-def require_slide(stride: int, padding: int) -> None:
-    """Raise unless a kernel can slide with this stride and padding.
-
-    Args:
-        stride: Step between patches.
-        padding: Border on every side.
-
-    Raises:
-        ValueError: one is out of range.
-    """
-    if stride < 1 or padding < 0:
-        raise ValueError(
-            f"stride is {stride} and padding {padding}; allowed are stride >= 1 "
-            "and padding >= 0."
-        )
-
-
 def patches(
-    spike_time: Tensor, channels: int, kernel_size: int, stride: int, padding: int
-) -> tuple[Tensor, tuple[int, int]]:
+    spike_time: Tensor, weight: Tensor, stride: int, padding: int
+) -> tuple[Tensor, list[int]]:
     """Cut spike times into the patches of a convolution; the border is silent.
 
     Args:
         spike_time: Spike times, (batch, channel, height, width), inf = silent.
-        channels: Number of maps that the layer takes.
-        kernel_size: Side of the square kernel.
+        weight: Weights of the convolution, (map, channel, side, side).
         stride: Step between patches.
         padding: Silent border on every side.
 
@@ -55,19 +37,10 @@ def patches(
         and across.
 
     Raises:
-        ValueError: the input has another shape, or is smaller than the kernel.
+        TypeError: as `require_convolution`.
+        ValueError: as `require_convolution`.
     """
-    if spike_time.dim() != 4 or spike_time.shape[1] != channels:
-        raise ValueError(
-            f"spike_time has shape {tuple(spike_time.shape)}; expected "
-            f"(batch, {channels}, height, width)."
-        )
-    padded = F.pad(spike_time, (padding, padding, padding, padding), value=math.inf)
-    height, width = ((n - kernel_size) // stride + 1 for n in padded.shape[2:])
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"input of {tuple(spike_time.shape[2:])} with padding {padding} is "
-            f"smaller than the kernel of side {kernel_size}."
-        )
-    cut = F.unfold(padded, kernel_size, stride=stride)
-    return cut.transpose(1, 2), (height, width)
+    require_convolution(spike_time, weight, stride, padding)
+    side = weight.shape[2]
+    size = slid(tuple(spike_time.shape[2:]), (side, side), stride, padding)
+    return unfold(spike_time, side, stride, padding), size

@@ -8,7 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from snn_temporal_plugins.functional.arguments import threshold_per_neuron
+from snn_temporal_plugins.functional.arguments import (
+    require_slide,
+    threshold_per_neuron,
+)
 from snn_temporal_plugins.functional.rounding import (
     Rounding,
     integer_weights,
@@ -18,8 +21,8 @@ from snn_temporal_plugins.functional.rounding import (
     straight_through,
     weight_steps,
 )
-from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
-from snn_temporal_plugins.rules import sstdp_with_potential
+from snn_temporal_plugins.neurons.geometry import require_sizes
+from snn_temporal_plugins.rules import sstdp_conv2d, sstdp_with_potential
 
 
 class _IF(nn.Module, ABC):
@@ -47,7 +50,6 @@ class _IF(nn.Module, ABC):
         require_sizes(weight_shape)
         if not 0 < v_th < math.inf:
             raise ValueError(f"v_th is {v_th}; it must be positive and finite.")
-        fan_in = math.prod(weight_shape[1:])
         self.num_steps = num_steps
         self.v_th = v_th
         self.weight_mean = weight_mean
@@ -58,7 +60,7 @@ class _IF(nn.Module, ABC):
         )
         self.reset_parameters()
         # one silent sample: a setting that the rule does not take fails here
-        silence = self.weight.detach().new_full((1, fan_in), math.inf)
+        silence = self.weight.detach().new_full((1, *weight_shape[1:]), math.inf)
         self._fire(silence)
 
     def reset_parameters(self) -> None:
@@ -71,16 +73,18 @@ class _IF(nn.Module, ABC):
         fan_in = self.weight[0].numel()
         nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
 
+    def _rule(
+        self, spike_time: Tensor, weight: Tensor, v_th: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The learning rule; weight is (out, in)."""
+        return sstdp_with_potential(
+            spike_time, weight, v_th, t_max=self.num_steps, **self.rule_options
+        )
+
     def _fire(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
         if self.rounding is not None and self.rounding.weights:
             return self._fire_rounded(spike_time, self.rounding)
-        return sstdp_with_potential(
-            spike_time,
-            self.weight.flatten(1),
-            self.v_th,
-            t_max=self.num_steps,
-            **self.rule_options,
-        )
+        return self._rule(spike_time, self.weight.flatten(1), self.v_th)
 
     def _fire_rounded(
         self, spike_time: Tensor, rounding: Rounding
@@ -102,13 +106,12 @@ class _IF(nn.Module, ABC):
             weight.dtype, torch.float32 if small else torch.float64
         )
         one = torch.ones_like(step)
-        post, potential = sstdp_with_potential(
+        post, potential = self._rule(
             spike_time.to(dtype),
             straight_through(weight, (step[:, None] * whole).to(dtype), one),
             (step * (threshold - 0.5)).to(dtype),
-            t_max=self.num_steps,
-            **self.rule_options,
         )
+        step = step.view(-1, *(1,) * (potential.dim() - 2))
         potential = (potential / step).round() * step  # equal where the integers are
         return post.to(spike_time), potential.to(spike_time)
 
@@ -267,14 +270,21 @@ class IFConv2d(_IF):
 
     def with_potential(self, spike_time: Tensor) -> tuple[Tensor, Tensor]:
         """Ticks (batch, in, H, W) to ticks and potentials (batch, out, H', W')."""
-        cut, size = patches(
-            spike_time, self.in_channels, self.kernel_size, self.stride, self.padding
+        return self._fire(spike_time)
+
+    def _rule(
+        self, spike_time: Tensor, weight: Tensor, v_th: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The learning rule on every patch; weight is (out, in)."""
+        return sstdp_conv2d(
+            spike_time,
+            weight.view_as(self.weight),
+            v_th,
+            stride=self.stride,
+            padding=self.padding,
+            t_max=self.num_steps,
+            **self.rule_options,
         )
-        post, potential = (
-            out.transpose(1, 2).unflatten(2, size)
-            for out in self._fire(cut)  # (batch, place, out)
-        )
-        return post, potential
 
     def extra_repr(self) -> str:
         """Sizes and constants, for print(network)."""

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from snn_temporal_plugins.functional.arguments import require_slide
 from snn_temporal_plugins.functional.lif import (
     psp_filter,
     require_time_constant,
     require_window,
 )
-from snn_temporal_plugins.neurons.geometry import require_sizes, require_slide
+from snn_temporal_plugins.neurons.geometry import require_sizes
 from snn_temporal_plugins.rules import get_rule
 
 

@@ -1,5 +1,6 @@
 """Networks from the papers' architecture strings."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,7 @@ def build_network(
     t_max: float = 2.0,
     slope_clip: float | None = 5.0,
     learn_threshold: bool = False,
+    hidden_weight_scale: float = 1.0,
     num_ticks: int = 256,
     num_steps: int | None = 5,
     tau_mem: float | None = None,
@@ -79,11 +81,15 @@ def build_network(
         rule: Name of the learning rule.
         v_th: Threshold of every neuron, unitless; None = 1. ST-RSBP: also one for each
             layer, pools too; None = 20, 2 for pools, and 15 for the last layer.
-        dropout: Probability that a hidden neuron is cut off in training.
+        dropout: Probability that a hidden neuron is cut off in training; ReL-PSP: in
+            dense layers only, since pooling lets a hole in a map through.
         t_max: ReL-PSP: horizon of every layer, in input windows.
         slope_clip: ReL-PSP: upper limit of the factor 1/slope in the backward; None =
             exact.
         learn_threshold: ReL-PSP: whether thresholds are parameters.
+        hidden_weight_scale: ReL-PSP: factor of the hidden layers' initial weights.
+            Below 1 they fire later and by more inputs, and t_max has to be longer: deep
+            networks learn better so.
         num_ticks: SSTDP: number of ticks T of every layer.
         num_steps: Spike trains: steps for which an image is shown as a constant
             current; None: the input already is a train of spikes.
@@ -107,8 +113,8 @@ def build_network(
         one sample; of one step of it where that is a train.
 
     Raises:
-        ValueError: the string cannot be read, a layer does not fit, or the rule is
-            unknown.
+        ValueError: the string cannot be read, a layer does not fit, the rule is
+            unknown, or hidden_weight_scale is not positive.
     """
     architecture = read_architecture(spec)
     info = get_rule(rule)
@@ -155,8 +161,24 @@ def build_network(
             "rule": rule,
         }
         ramps = (ReLPSPLinear, ReLPSPConv2d)
+        if not 0 < hidden_weight_scale < math.inf:
+            raise ValueError(
+                f"hidden_weight_scale is {hidden_weight_scale}, allowed is above 0 and "
+                "finite."
+            )
+        *hidden, out = _RELPSP_STARTS
+        scaled = [
+            (gain * hidden_weight_scale, weight_sum * hidden_weight_scale)
+            for gain, weight_sum in hidden
+        ]
         layers = _first_spike_layers(
-            architecture, dropout, ramps, _RELPSP_STARTS, 1.0, options
+            architecture,
+            dropout,
+            ramps,
+            (*scaled, out),
+            1.0,
+            options,
+            whole_maps=True,
         )
     else:
         options = {
@@ -186,6 +208,7 @@ def _first_spike_layers(
     starts: tuple[tuple[float, float], ...],
     unit: float,
     options: dict[str, Any],
+    whole_maps: bool = False,
 ) -> list[nn.Module]:
     """Layers of one kind of neurons; how the first, later and last ones start."""
     dense, convolution = kinds
@@ -212,7 +235,8 @@ def _first_spike_layers(
                     layers.append(nn.Flatten())
                 start["weight_mean"] = unit * weight_sum / inputs
                 layers.append(dense(inputs, neurons, **start, **options))
-        if dropout > 0 and part is not last:
+        spared = whole_maps and isinstance(part, Convolution)
+        if dropout > 0 and part is not last and not spared:
             layers.append(SilenceDropout(dropout))
     return layers
 

@@ -1,10 +1,12 @@
 """Layers of ReL-PSP neurons: parameters and one call into a learning rule."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snn_temporal_plugins.functional.arguments import require_slide
 from snn_temporal_plugins.functional.rounding import (
     Rounding,
     integer_weights,
@@ -16,7 +18,7 @@ from snn_temporal_plugins.functional.rounding import (
     straight_through,
     weight_steps,
 )
-from snn_temporal_plugins.neurons.geometry import patches, require_sizes, require_slide
+from snn_temporal_plugins.neurons.geometry import patches, require_sizes
 from snn_temporal_plugins.rules import get_rule
 
 
@@ -84,10 +86,17 @@ class _ReLPSP(nn.Module):
         fan_in = self.weight[0].numel()
         nn.init.normal_(self.weight, self.weight_mean, self.weight_gain / fan_in**0.5)
 
+    def _rule(
+        self, spike_time: Tensor, weight: Tensor, v_th: Tensor, **limits: Any
+    ) -> Tensor:
+        """The learning rule; weight is (out, in)."""
+        return get_rule(self.rule).function(spike_time, weight, v_th, **limits)
+
     def _fire(self, spike_time: Tensor) -> Tensor:
+        spike_time = self._enter(spike_time)
         if self.rounding is not None:
             return self._fire_rounded(spike_time, self.rounding)
-        return get_rule(self.rule).function(
+        return self._rule(
             spike_time,
             self.weight.flatten(1),
             self.v_th,
@@ -130,7 +139,7 @@ class _ReLPSP(nn.Module):
         dtype = torch.promote_types(
             weight.dtype, torch.float32 if reach < 1 << 23 else torch.float64
         )
-        post = get_rule(self.rule).function(
+        post = self._rule(
             ticks.to(dtype),
             straight_through(weight, whole.to(dtype), step),
             straight_through(v_th, threshold.to(dtype), tick * step),
@@ -197,7 +206,7 @@ class ReLPSPLinear(_ReLPSP):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, in) to first-spike times (batch, out), inf = silent."""
-        return self._fire(self._enter(spike_time))
+        return self._fire(spike_time)
 
     def extra_repr(self) -> str:
         """Sizes and horizon, for print(network)."""
@@ -274,14 +283,19 @@ class ReLPSPConv2d(_ReLPSP):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, in, H, W) to (batch, out, H', W'), inf = silent."""
-        cut, size = patches(
-            self._enter(spike_time),
-            self.in_channels,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-        )
-        post = self._fire(cut)  # (batch, place, out)
+        return self._fire(spike_time)
+
+    def _rule(
+        self, spike_time: Tensor, weight: Tensor, v_th: Tensor, **limits: Any
+    ) -> Tensor:
+        """The learning rule on every patch; weight is (out, in)."""
+        kernel = weight.view_as(self.weight)
+        slide = {"stride": self.stride, "padding": self.padding}
+        info = get_rule(self.rule)
+        if info.conv2d is not None:
+            return info.conv2d(spike_time, kernel, v_th, **slide, **limits)
+        cut, size = patches(spike_time, kernel, **slide)
+        post = info.function(cut, weight, v_th, **limits)  # (batch, place, out)
         return post.transpose(1, 2).unflatten(2, size)
 
     def extra_repr(self) -> str:

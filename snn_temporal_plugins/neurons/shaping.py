@@ -3,10 +3,10 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from snn_temporal_plugins.functional.rounding import round_up
+from snn_temporal_plugins.kernels import earliest_spike
 
 
 class EarliestSpikePool2d(nn.Module):
@@ -43,9 +43,14 @@ class EarliestSpikePool2d(nn.Module):
 
     def forward(self, spike_time: Tensor) -> Tensor:
         """Spike times (batch, channel, H, W) to (batch, channel, H', W')."""
-        pooled = -F.max_pool2d(-spike_time, self.kernel_size, self.stride, self.padding)
-        # no gradient into a silent window, which max_pool2d would give its first input
-        return torch.where(pooled < math.inf, pooled, math.inf)
+        image = tuple(spike_time.shape[-2:])
+        if min(image) + 2 * self.padding < self.kernel_size:
+            raise ValueError(
+                f"input of {image} with padding {self.padding} is smaller than the "
+                f"window of side {self.kernel_size}."
+            )
+        slide = self.kernel_size, self.stride, self.padding
+        return earliest_spike(spike_time, *slide)[0]
 
     def extra_repr(self) -> str:
         """Sizes, for print(network)."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_temporal_plugins.neurons.geometry import require_sizes, require_slide
+from snn_temporal_plugins.functional.arguments import require_slide
+from snn_temporal_plugins.neurons.geometry import require_sizes
 from snn_temporal_plugins.rules import (
     SpikeTrainState,
     SpikeTrainWindow,

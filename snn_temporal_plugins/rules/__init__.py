@@ -18,10 +18,10 @@ from snn_temporal_plugins.functional.spike_train import (
     SpikeTrainState,
     SpikeTrainWindow,
 )
-from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_with_potential
+from snn_temporal_plugins.rules.sstdp import sstdp, sstdp_conv2d, sstdp_with_potential
 from snn_temporal_plugins.rules.st_rsbp import st_rsbp, st_rsbp_window
 from snn_temporal_plugins.rules.st_rsbp_pool import st_rsbp_pool, st_rsbp_pool_window
-from snn_temporal_plugins.rules.stdbp import stdbp
+from snn_temporal_plugins.rules.stdbp import stdbp, stdbp_conv2d
 from snn_temporal_plugins.rules.tssl_bp import LIFWindow, tssl_bp, tssl_bp_window
 
 GROUP = "snn_temporal_plugins.rules"
@@ -39,6 +39,8 @@ class RuleInfo:
         reference: The paper.
         window: For rules on spike trains: the form that takes and gives a state, for
             streams that are cut into windows. Without it a layer cannot be continued.
+        conv2d: For rules on spike times: the form on maps, with `stride` and `padding`.
+            Without it a convolution cuts its input into patches.
         response: For rules on spike times: what an input spike adds to the potential. A
             "ramp" lives on real times, a "step" on whole ticks from 0 on.
         takes: For rules on spike trains: what the function is called with. "current":
@@ -52,6 +54,7 @@ class RuleInfo:
     exact_gradient: bool
     reference: str
     window: Callable | None = None
+    conv2d: Callable | None = None
     response: Literal["ramp", "step"] = "ramp"
     takes: Literal["current", "spikes"] = "current"
 
@@ -64,6 +67,7 @@ RULES: Mapping[str, RuleInfo] = MappingProxyType(
             domain="spike time",
             exact_gradient=True,
             reference="Zhang et al., arXiv 2003.11837, IEEE TNNLS 33(5):1947-1958",
+            conv2d=stdbp_conv2d,
         ),
         "sstdp": RuleInfo(
             name="sstdp",
@@ -143,12 +147,14 @@ __all__ = [
     "SpikeTrainWindow",
     "get_rule",
     "sstdp",
+    "sstdp_conv2d",
     "sstdp_with_potential",
     "st_rsbp",
     "st_rsbp_pool",
     "st_rsbp_pool_window",
     "st_rsbp_window",
     "stdbp",
+    "stdbp_conv2d",
     "tssl_bp",
     "tssl_bp_window",
 ]

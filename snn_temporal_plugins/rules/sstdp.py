@@ -43,12 +43,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from snn_temporal_plugins.functional.arguments import (
+    require_convolution,
     require_synapses,
     threshold_per_neuron,
 )
 from snn_temporal_plugins.kernels import (
     first_crossing,
     first_crossing_backward,
+    first_crossing_conv2d,
+    first_crossing_conv2d_backward,
+    stdp_conv2d_weight_gradient,
     stdp_weight_gradient,
 )
 
@@ -69,18 +73,20 @@ class _Window(NamedTuple):
 
 class _SSTDPFunction(torch.autograd.Function):
     @staticmethod
-    def forward(spike_time, weight, v_th, leak, window):
+    def forward(spike_time, weight, v_th, leak, window, slide):
         ticks = window.t_max - 2 if window.released else window.t_max
-        delivered = _deliver(spike_time.flatten(0, -2), window.t_max, ticks)
-        post, potential, _ = first_crossing(
-            delivered, weight, v_th, math.inf, "step", leak
-        )
+        delivered = _deliver(spike_time, window.t_max, ticks)
+        limits = math.inf, "step", leak
+        if slide:  # (stride, padding) of a convolution
+            return first_crossing_conv2d(delivered, weight, v_th, *slide, *limits)[:2]
+        flat = delivered.flatten(0, -2)
+        post, potential, _ = first_crossing(flat, weight, v_th, *limits)
         shape = (*spike_time.shape[:-1], weight.shape[0])
         return post.view(shape), potential.view(shape)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        spike_time, weight, _, _, ctx.window = inputs
+        spike_time, weight, _, _, ctx.window, ctx.slide = inputs
         post, potential = output
         ctx.mark_non_differentiable(potential)
         ctx.set_materialize_grads(False)
@@ -90,47 +96,52 @@ class _SSTDPFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad, _grad_potential):
         if grad is None:
-            return None, None, None, None, None
-        spike_time, weight, post = ctx.saved_tensors
-        window = ctx.window
+            return None, None, None, None, None, None
+        before, weight, post = ctx.saved_tensors
+        samples, shape, window = len(before), before.shape, ctx.window
         if window.l2:  # (a), into a new tensor
             norm = grad.flatten(1).norm(dim=1)
             grad = grad / (norm + _EPSILON).view(-1, *(1,) * (grad.dim() - 1))
-        error, post = grad.flatten(0, -2), post.flatten(0, -2)
-        before = spike_time.flatten(0, -2)
+        error = grad
+        if not ctx.slide:
+            error, post, before = (x.flatten(0, -2) for x in (error, post, before))
         need_time, need_weight = ctx.needs_input_grad[:2]
         grad_time = grad_weight = None
         simultaneous = not (window.released and window.tau)
         if need_time:  # (d); whole ticks: t <= u is t < u + 1
-            grad_time, _ = first_crossing_backward(
-                error,
-                before,
-                weight,
-                torch.zeros_like(post),
-                post + 1 if simultaneous else post,
-                True,
-                False,
-            )
-            grad_time = grad_time.view_as(spike_time)
+            late = post + 1 if simultaneous else post
+            pairs = error, before, weight, torch.zeros_like(post), late
+            if ctx.slide:
+                sums = first_crossing_conv2d_backward(*pairs, *ctx.slide, True, False)
+            else:
+                sums = first_crossing_backward(*pairs, True, False)
+            grad_time = sums[0].view(shape)
         if need_weight:  # (b), (c)
+            silence = math.inf
             if window.tau:  # an output that did not fire by T is late, not lost
                 post = post.clamp(max=window.t_max)
             if not simultaneous:  # a silent input too is a spike at T
-                before = before.clamp(max=window.t_max)
-            grad_weight = stdp_weight_gradient(
-                error,
-                before,
-                post,
+                silence = float(window.t_max)
+                before = before.clamp(max=silence)
+            numbers = (
                 window.a,
                 window.b,
                 window.tau,
                 window.a * (1 - window.offset) if simultaneous else 0.0,
                 window.offset,
-            ) / max(1, len(spike_time))
+            )
+            if ctx.slide:
+                grad_weight = stdp_conv2d_weight_gradient(
+                    *(error, before, post, weight.shape[2]),
+                    *(*ctx.slide, *numbers, silence),
+                )
+            else:
+                grad_weight = stdp_weight_gradient(error, before, post, *numbers)
+            grad_weight = grad_weight / max(1, samples)
             if window.w_max is not None:
                 room = (window.w_max - weight).clamp(min=0)
                 grad_weight = grad_weight * room**window.mu
-        return grad_time, grad_weight, None, None, None
+        return grad_time, grad_weight, None, None, None, None
 
 
 def sstdp(
@@ -239,8 +250,86 @@ def sstdp_with_potential(
         TypeError: as in `sstdp`.
         ValueError: as in `sstdp`.
     """
-    _check_settings(t_max, a, b, tau_mem, tau_stdp, offset, w_max, mu)
     _check_tensors(spike_time, weight, t_max)
+    return _fire(
+        *(spike_time, weight, v_th, (), t_max, a, b, tau_mem, tau_stdp),
+        *(offset, w_max, mu, normalize, compat),
+    )
+
+
+def sstdp_conv2d(
+    spike_time: Tensor,
+    weight: Tensor,
+    v_th: float | Tensor,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    t_max: int = 256,
+    a: float = 1.0,
+    b: float = 0.0,
+    tau_mem: float | None = None,
+    tau_stdp: float | None = None,
+    offset: float = 0.0,
+    w_max: float | None = None,
+    mu: float = 0.0,
+    normalize: Literal["l2"] | None = "l2",
+    compat: Literal["released"] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`sstdp_with_potential` of the patches that a kernel sees as it slides over maps.
+
+    No patch is stored. The weight gradient sums over places and averages over samples.
+
+    Args:
+        spike_time: Input spike times, (batch, channel, height, width), whole ticks from
+            0 to T-1, inf where silent, as is the border.
+        weight: Synaptic weights, (map, channel, side, side), in units of v_th.
+        v_th: Threshold > 0; a number, or a tensor () or (map,).
+        stride: Step between places.
+        padding: Silent border on every side.
+        t_max: As in `sstdp`, like all that follow.
+        a: Strengthening.
+        b: Weakening.
+        tau_mem: Membrane time constant.
+        tau_stdp: Time constant of the window.
+        offset: Offset of the window.
+        w_max: Soft bound.
+        mu: Power of the soft bound.
+        normalize: Normalisation of the error.
+        compat: Numbers of the released code.
+
+    Returns:
+        Output spike times, and V > v_th at that tick (0 where silent; no gradient),
+        both (batch, map, down, across).
+
+    Raises:
+        TypeError: as in `sstdp`.
+        ValueError: as in `sstdp`; stride or padding out of range.
+    """
+    require_convolution(spike_time, weight, stride, padding)
+    _require_exact_ticks(weight, t_max)
+    return _fire(
+        *(spike_time, weight, v_th, (stride, padding), t_max, a, b, tau_mem, tau_stdp),
+        *(offset, w_max, mu, normalize, compat),
+    )
+
+
+def _fire(
+    spike_time,
+    weight,
+    v_th,
+    slide,
+    t_max,
+    a,
+    b,
+    tau_mem,
+    tau_stdp,
+    offset,
+    w_max,
+    mu,
+    normalize,
+    compat,
+):
+    _check_settings(t_max, a, b, tau_mem, tau_stdp, offset, w_max, mu)
     for name, value, allowed in (
         ("normalize", normalize, ("l2", None)),
         ("compat", compat, ("released", None)),
@@ -248,8 +337,6 @@ def sstdp_with_potential(
         if value not in allowed:
             raise ValueError(f"{name} is {value!r}; allowed are {allowed}.")
     v_th = threshold_per_neuron(v_th, weight).detach()
-    # V + (dV - V) / tau is leak V + dV / tau; the kernel adds dV to tau V
-    scale = 1.0 if tau_mem is None else float(tau_mem)
     window = _Window(
         float(a),
         float(b),
@@ -261,11 +348,13 @@ def sstdp_with_potential(
         compat == "released",
         t_max,
     )
-    leak = 1.0 if tau_mem is None else 1 - 1 / tau_mem
+    if tau_mem is None:
+        return _SSTDPFunction.apply(spike_time, weight, v_th, 1.0, window, slide)
+    # V + (dV - V) / tau is leak V + dV / tau; the kernel adds dV to tau V
     post, potential = _SSTDPFunction.apply(
-        spike_time, weight, v_th * scale, leak, window
+        spike_time, weight, v_th * float(tau_mem), 1 - 1 / tau_mem, window, slide
     )
-    return post, potential / scale
+    return post, potential / tau_mem
 
 
 # an op, so that torch.compile need not look at the values
@@ -302,6 +391,10 @@ def _check_tensors(spike_time: Tensor, weight: Tensor, t_max: int) -> None:
             f"spike_time is {spike_time.dtype} on {spike_time.device} but weight is "
             f"{weight.dtype} on {weight.device}; convert one with .to(...)."
         )
+    _require_exact_ticks(weight, t_max)
+
+
+def _require_exact_ticks(weight: Tensor, t_max: int) -> None:
     largest = int(2 / torch.finfo(weight.dtype).eps)
     if t_max > largest:
         raise ValueError(

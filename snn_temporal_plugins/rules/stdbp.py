@@ -30,52 +30,63 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from snn_temporal_plugins.functional.arguments import (
+    require_convolution,
+    require_one_kind,
     require_synapses,
     threshold_per_neuron,
 )
-from snn_temporal_plugins.kernels import first_crossing, first_crossing_backward
+from snn_temporal_plugins.kernels import (
+    first_crossing,
+    first_crossing_backward,
+    first_crossing_conv2d,
+    first_crossing_conv2d_backward,
+)
 
 
 class _STDBPFunction(torch.autograd.Function):
+    # with the context: torch would inspect the signature at every call of a forward
+    # without, which takes longer than the op itself
     @staticmethod
-    def forward(spike_time, weight, v_th, t_max, slope_clip):
-        return first_crossing(spike_time, weight, v_th, t_max)  # (1), (2)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        spike_time, weight, _, _, slope_clip = inputs
-        post_spike_time, slope, bound = output
-        ctx.mark_non_differentiable(slope, bound)
+    def forward(ctx, spike_time, weight, v_th, t_max, slope_clip, slide):
+        if slide:  # (stride, padding) of a convolution
+            results = first_crossing_conv2d(spike_time, weight, v_th, *slide, t_max)
+        else:
+            results = first_crossing(spike_time, weight, v_th, t_max)  # (1), (2)
+        ctx.mark_non_differentiable(*results[1:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(spike_time, weight, post_spike_time, slope, bound)
-        ctx.slope_clip = slope_clip
+        ctx.save_for_backward(spike_time, weight, *results)
+        ctx.slope_clip, ctx.slide = slope_clip, slide
+        return results
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad, _grad_slope, _grad_bound):
         if grad is None:
-            return None, None, None, None, None
+            return None, None, None, None, None, None
         spike_time, weight, post_spike_time, slope, bound = ctx.saved_tensors
-        gain = slope.reciprocal()
+        delta = slope.reciprocal()
         if ctx.slope_clip is not None:
-            gain = gain.clamp(max=ctx.slope_clip)
-        delta = grad * gain  # (3); anything where silent, which the kernel leaves out
+            delta.clamp_(max=ctx.slope_clip)
+        delta *= grad  # (3); anything where silent, which the kernel leaves out
         need_time, need_weight, need_v_th = ctx.needs_input_grad[:3]
         grad_time = grad_weight = None
         if need_time or need_weight:
-            grad_time, grad_weight = first_crossing_backward(  # (4), (5)
-                delta,
-                spike_time,
-                weight,
-                post_spike_time,
-                bound,
-                need_time,
-                need_weight,
-            )
+            pairs = delta, spike_time, weight, post_spike_time, bound
+            needs = need_time, need_weight
+            if ctx.slide:
+                sums = first_crossing_conv2d_backward(*pairs, *ctx.slide, *needs)
+            else:
+                sums = first_crossing_backward(*pairs, *needs)
+            grad_time, grad_weight = sums  # (4), (5)
+        grad_v_th = None
+        if need_v_th:  # (6); of a map, over all places
+            grad_v_th = torch.where(slope > 0, delta, 0)
+            grad_v_th = grad_v_th.transpose(0, 1).flatten(1).sum(1)
         return (
             grad_time if need_time else None,
             grad_weight if need_weight else None,
-            torch.where(slope > 0, delta, 0).sum(0) if need_v_th else None,  # (6)
+            grad_v_th,
+            None,
             None,
             None,
         )
@@ -116,8 +127,54 @@ def stdbp(
     _check(spike_time, weight, t_max, slope_clip)
     v_th = threshold_per_neuron(v_th, weight)
     flat = spike_time.reshape(-1, spike_time.shape[-1])
-    post_spike_time = _STDBPFunction.apply(flat, weight, v_th, t_max, slope_clip)[0]
+    post_spike_time = _STDBPFunction.apply(flat, weight, v_th, t_max, slope_clip, ())[0]
     return post_spike_time.reshape(*spike_time.shape[:-1], weight.shape[0])
+
+
+def stdbp_conv2d(
+    spike_time: Tensor,
+    weight: Tensor,
+    v_th: float | Tensor,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    t_max: float = math.inf,
+    slope_clip: float | Tensor | None = None,
+) -> Tensor:
+    """`stdbp` of the patches that a kernel sees as it slides over maps of spike times.
+
+    No patch is stored: the spikes of a sample are sorted once for all places.
+
+    Args:
+        spike_time: Input spike times, (batch, channel, height, width), in any unit of
+            time; inf = silent, as is the border.
+        weight: Synaptic weights, (map, channel, side, side).
+        v_th: Threshold > 0, unitless; a number, or a tensor () or (map,).
+        stride: Step between places.
+        padding: Silent border on every side.
+        t_max: Horizon > 0 in the unit of time; a later spike counts as silent.
+        slope_clip: Upper limit > 0 of the factor 1/W_j in the backward, a number or one
+            per map, (map,); None = the exact gradient.
+
+    Returns:
+        Output spike times, (batch, map, down, across), inf = silent (gradient exactly
+        0).
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor, or dtypes differ.
+        ValueError: shapes or devices do not fit; NaN or infinite values; v_th, t_max or
+            slope_clip not positive; stride or padding out of range.
+
+    Reference:
+        As `stdbp`.
+    """
+    require_convolution(spike_time, weight, stride, padding)
+    _check_limits(t_max, slope_clip)
+    v_th = threshold_per_neuron(v_th, weight)
+    if isinstance(slope_clip, Tensor) and slope_clip.dim():
+        slope_clip = slope_clip[:, None, None]
+    slide = stride, padding
+    return _STDBPFunction.apply(spike_time, weight, v_th, t_max, slope_clip, slide)[0]
 
 
 def _check(spike_time, weight, t_max, slope_clip) -> None:
@@ -127,16 +184,11 @@ def _check(spike_time, weight, t_max, slope_clip) -> None:
             f"spike_time has shape {tuple(spike_time.shape)}, but weight has "
             f"{weight.shape[1]} inputs: the last dimension must be {weight.shape[1]}."
         )
-    if spike_time.dtype != weight.dtype:
-        raise TypeError(
-            f"spike_time is {spike_time.dtype} but weight is {weight.dtype}; convert "
-            "one, for example spike_time.to(weight.dtype)."
-        )
-    if spike_time.device != weight.device:
-        raise ValueError(
-            f"spike_time is on {spike_time.device} but weight is on {weight.device}; "
-            "move one with .to(device)."
-        )
+    require_one_kind(spike_time, weight)
+    _check_limits(t_max, slope_clip)
+
+
+def _check_limits(t_max, slope_clip) -> None:
     if not t_max > 0:
         raise ValueError(f"t_max is {t_max}; the horizon must be > 0, or inf for none.")
     positive = slope_clip is None or slope_clip > 0

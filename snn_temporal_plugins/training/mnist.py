@@ -20,9 +20,11 @@ class IdxImages(ImageData):
         download: Fetch missing files from a public mirror, and check them.
         batch_size: Samples per batch and device.
         validation: Number of training samples that are held out for validation.
-        seed: Start of the order of the samples, of the shifts and of the choice of
-            validation samples. It does not follow `seed_everything`.
+        seed: Start of the order of the samples, of the shifts and flips and of the
+            choice of validation samples. It does not follow `seed_everything`.
         shift: Move each training image by up to so many pixels in each direction.
+        flip: Mirror each training image with probability 1/2, left to right; for
+            clothes, not for digits.
         flat: Give an image as `(784,)`, else as `(1, 28, 28)`.
     """
 
@@ -37,11 +39,13 @@ class IdxImages(ImageData):
         validation: int = 0,
         seed: int = 0,
         shift: int = 0,
+        flip: bool = False,
         flat: bool = True,
     ) -> None:
         super().__init__(batch_size, validation, seed, shift, flat)
         self.root = root
         self.download = download
+        self.flip = flip
 
     def prepare_data(self) -> None:
         """Fetch what is missing, if that was asked for."""

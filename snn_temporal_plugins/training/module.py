@@ -59,12 +59,14 @@ class TemporalClassifier(Classifier):
     Args:
         network: Architecture such as `784-400-10`, or a module of your own.
         rule: Name of the learning rule; only for an architecture string, like all up to
-            `learn_threshold`.
+            `hidden_weight_scale`.
         v_th: Threshold of the neurons.
         t_max: Horizon: a later spike counts as silent. The input ends at 1.
         slope_clip: Limit of the factor 1/slope in the gradient; None: no limit.
         dropout: Share of hidden spikes that are silenced in training.
         learn_threshold: Train the thresholds too.
+        hidden_weight_scale: Factor of the hidden layers' initial weights; a network
+            with convolutions learns better with 0.5 and a longer `t_max`.
         alpha: Inverse temperature of the loss, per unit of time.
         t_silent: Time that a silent output counts as in the loss; None: `t_max`.
         silent_zero: Intensity 0 gives no spike at all, else a spike at 1.
@@ -88,6 +90,7 @@ class TemporalClassifier(Classifier):
         slope_clip: float | None = 5.0,
         dropout: float = 0.0,
         learn_threshold: bool = False,
+        hidden_weight_scale: float = 1.0,
         alpha: float = 20.0,
         t_silent: float | None = None,
         silent_zero: bool = True,
@@ -111,6 +114,7 @@ class TemporalClassifier(Classifier):
                 slope_clip=slope_clip,
                 dropout=dropout,
                 learn_threshold=learn_threshold,
+                hidden_weight_scale=hidden_weight_scale,
             )
         _check(self.hparams, own_module)
         self.hold(network)

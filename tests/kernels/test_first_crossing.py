@@ -17,6 +17,7 @@ from snn_temporal_plugins.kernels.first_crossing import (
 )
 from tests.oracles import relpsp
 
+OPS = torch.ops.snn_temporal_plugins
 BODIES = {"numba": first_crossing, "reference": _forward_reference}
 DTYPES = (torch.float32, torch.float64)
 
@@ -191,22 +192,24 @@ def test_bad_values_name_themselves(body, place, value, message):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_opcheck(dtype):
     time, weight, v_th = problem(4, 6, 3, dtype=dtype)
-    torch.library.opcheck(first_crossing, (time, weight, v_th, 2.0))
+    torch.library.opcheck(OPS.first_crossing.default, (time, weight, v_th, 2.0))
     post, slope, bound = first_crossing(time, weight, v_th, 2.0)
     for need in ((True, True), (True, False), (False, True)):
         torch.library.opcheck(
-            first_crossing_backward, (slope, time, weight, post, bound, *need)
+            OPS.first_crossing_backward.default,
+            (slope, time, weight, post, bound, *need),
         )
 
 
 def test_opcheck_of_the_reference_body_on_strided_inputs():
     time, weight, v_th = (x.half() for x in problem(4, 6, 3))  # half: no Numba body
     time, weight = (x.t().contiguous().t() for x in (time, weight))
-    torch.library.opcheck(first_crossing, (time, weight, v_th, 2.0))
+    torch.library.opcheck(OPS.first_crossing.default, (time, weight, v_th, 2.0))
     post, slope, bound = first_crossing(time, weight, v_th, 2.0)
     for need in ((True, True), (True, False), (False, True)):
         torch.library.opcheck(
-            first_crossing_backward, (slope, time, weight, post, bound, *need)
+            OPS.first_crossing_backward.default,
+            (slope, time, weight, post, bound, *need),
         )
 
 

@@ -165,9 +165,10 @@ def test_bad_values(body, place, value, message):
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float16])
 def test_opcheck(dtype):
     time, weight, v_th = problem(4, 6, 3, dtype=dtype)
-    torch.library.opcheck(first_crossing, (time, weight, v_th, 5.0, "step", 0.5))
+    op = torch.ops.snn_temporal_plugins.first_crossing.default
+    torch.library.opcheck(op, (time, weight, v_th, 5.0, "step", 0.5))
     swapped = time.t().contiguous().t()
-    torch.library.opcheck(first_crossing, (swapped, weight, v_th, 5.0, "step", 1.0))
+    torch.library.opcheck(op, (swapped, weight, v_th, 5.0, "step", 1.0))
 
 
 @pytest.mark.gpu

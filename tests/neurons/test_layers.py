@@ -1,5 +1,6 @@
 """Layers: the contract, convolution = patches, pooling, dropout, networks, init."""
 
+import itertools
 import math
 
 import pytest
@@ -100,6 +101,34 @@ def test_networks_from_the_papers_strings():
     assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
     assert build_network("3x32x32-8C3P1-10")[0].in_channels == 3
     assert isinstance(build_network("784-10", dropout=0.1)[0], ReLPSPLinear)
+
+
+def test_hidden_weights_scale_and_output_weights_do_not():
+    def weights(**options):
+        torch.manual_seed(0)
+        network = build_network("8x8-4C3-P2-20-10", **options)
+        return [layer.weight for layer in network if hasattr(layer, "weight")]
+
+    *hidden, out = zip(weights(), weights(hidden_weight_scale=0.5), strict=True)
+    assert len(hidden) == 2
+    for plain, scaled in hidden:
+        torch.testing.assert_close(scaled, plain / 2)
+    assert torch.equal(*out)
+    with pytest.raises(ValueError, match="hidden_weight_scale is 0"):
+        build_network("784-10", hidden_weight_scale=0)
+
+
+def test_dropout_spares_the_maps_of_first_spikes_but_not_those_on_ticks():
+    def silenced(**options):
+        network = build_network("8x8-4C3-P2-20-12-10", dropout=0.1, **options)
+        return [
+            type(before).__name__
+            for before, layer in itertools.pairwise(network)
+            if isinstance(layer, SilenceDropout)
+        ]
+
+    assert silenced() == ["ReLPSPLinear"] * 2
+    assert silenced(rule="sstdp") == ["IFConv2d", "IFLinear", "IFLinear"]
 
 
 @pytest.mark.parametrize(

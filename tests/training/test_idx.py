@@ -61,6 +61,29 @@ def test_reads_the_usual_layouts(tmp_path, inside, compressed):
     assert label.dtype == torch.int64
 
 
+def test_flips_mirror_training_images_alone_and_keep_their_labels(tmp_path):
+    write_files(tmp_path, compressed=False)
+    data = TinyMNIST(root=str(tmp_path), batch_size=5, validation=1, flip=True)
+    data.setup("fit")
+    images = (data.splits.train.x / 255).flatten(1)
+    mirrored = (data.splits.train.x / 255).flip(-1).flatten(1)
+    labels = data.splits.train.label
+    loader = data.train_dataloader()
+    seen = []
+    for epoch in range(8):
+        loader.set_epoch(epoch)
+        ((x, label),) = loader
+        is_plain = (x[:, None] == images).all(-1)
+        is_mirrored = (x[:, None] == mirrored).all(-1)
+        which = (is_plain | is_mirrored).int().argmax(1)
+        assert (is_plain | is_mirrored).sum(1).tolist() == [1] * 4
+        assert torch.equal(label, labels[which])
+        seen += is_mirrored.any(1).tolist()
+    assert 0 < sum(seen) < len(seen)
+    for part in (data.val_dataloader(), data.test_dataloader()):
+        assert not part.flip
+
+
 def test_finds_the_folder_of_the_environment_variable(tmp_path, monkeypatch):
     write_files(tmp_path, compressed=True)
     monkeypatch.setenv("SNN_TEMPORAL_MNIST", str(tmp_path))

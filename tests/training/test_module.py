@@ -164,10 +164,13 @@ def test_a_dead_hidden_neuron_is_helped_back():
 
 
 def test_settings_reach_the_network():
+    settings = {"v_th": 0.5, "t_max": 3.0, "slope_clip": None, "dropout": 0.2}
     model = TemporalClassifier(
-        "4-3-2", v_th=0.5, t_max=3.0, slope_clip=None, learn_threshold=True, dropout=0.2
+        "4-3-2", **settings, learn_threshold=True, hidden_weight_scale=0.5
     )
     layer, dropout, _ = model.network
+    plain, *_ = TemporalClassifier("4-3-2").network
+    assert layer.weight_gain == plain.weight_gain / 2
     assert isinstance(layer, neurons.ReLPSPLinear)
     assert layer.t_max == 3.0
     assert layer.slope_clip is None
@@ -189,6 +192,7 @@ def test_settings_reach_the_network():
         ({"t_max": -1.0}, "t_max is -1.0"),
         ({"t_max": math.inf}, "t_max is inf"),
         ({"v_th": 0.0}, "v_th is 0.0"),
+        ({"hidden_weight_scale": 0.0}, "hidden_weight_scale is 0.0"),
         ({"rule": "hebb"}, "unknown rule 'hebb'"),
         ({"network": "784-x-10"}, "cannot read 'x'"),
         ({"num_steps": 10}, "num_steps is 10, but an architecture string"),

@@ -1,0 +1,59 @@
+"""Draw accuracy after each epoch of the networks of the README.
+
+    python results/curves.py
+
+One panel per rule, seed 0, from results/accuracy.json; to results/curves.svg.
+"""
+
+import math
+
+from readme import SSTDP, ST_RSBP, STDBP, TSSL_BP, read
+from train import HERE
+
+from snn_temporal_plugins.viz.style import SERIES, head, house_style, new_figure
+
+RULES = {"STDBP": STDBP, "SSTDP": SSTDP, "TSSL-BP": TSSL_BP, "ST-RSBP": ST_RSBP}
+SHOWN = (80, 90, 95, 98, 99, 99.5, 99.8)
+DASHES = ("-", "--")
+
+
+def height(percent: float) -> float:
+    """An axis on which each step towards 100 % is as high as the one before."""
+    return -math.log10(100.1 - percent)
+
+
+def panel(axes, rule: str, rows: dict, table: dict) -> None:
+    """Curves of one rule: held-out samples where there are some, else training."""
+    trained = [row for row in rows if row in table]
+    for at, row in enumerate(trained):
+        seed = table[row]["seeds"][0]
+        held_out = "held_out_after_epoch" in seed
+        curve = seed["held_out_after_epoch" if held_out else "train_after_epoch"]
+        label = rows[row][0].split(",")[0] + (", held out" if held_out else "")
+        axes.plot(
+            range(1, len(curve) + 1),
+            [height(percent) for percent in curve],
+            DASHES[at // len(SERIES)],
+            color=SERIES[at % len(SERIES)],
+            label=label,
+        )
+    head(axes, rule)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("accuracy (%)")
+    axes.set_ylim(height(60), height(99.9))
+    axes.set_yticks([height(percent) for percent in SHOWN], map(str, SHOWN))
+    axes.legend(fontsize=7, loc="lower right")
+
+
+def main() -> None:
+    table = read("results/accuracy.json")
+    with house_style():
+        figure = new_figure(8, "Accuracy after each epoch", width=10)
+        panels = figure.subplots(2, 2).flat
+        for axes, (rule, rows) in zip(panels, RULES.items(), strict=True):
+            panel(axes, rule, rows, table)
+        figure.savefig(HERE / "curves.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
