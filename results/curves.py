@@ -39,10 +39,12 @@ def panel(axes, rule: str, rows: dict, table: dict) -> None:
         )
     head(axes, rule)
     axes.set_xlabel("epoch")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("accuracy (%)")
     axes.set_ylim(height(60), height(99.9))
     axes.set_yticks([height(percent) for percent in SHOWN], map(str, SHOWN))
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2)
 
 
 def main() -> None:
