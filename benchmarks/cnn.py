@@ -12,15 +12,20 @@ second step. Result: benchmarks/results/cnn.json.
 """
 
 import argparse
-import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from paired import Step, in_rounds, milliseconds, peak_of_second_step, ratios
+from paired import (
+    Step,
+    in_rounds,
+    last_line,
+    milliseconds,
+    peak_of_second_step,
+    ratios,
+)
+from peers import train
 from torch import Tensor, nn
 
 from snn_temporal_plugins import (
@@ -43,10 +48,6 @@ SPEC = "28x28-16C5-P2-32C5-P2-800-128-10"
 RESULTS = Path(__file__).parent / "results" / "cnn.json"
 TICKS = 256
 Batch = tuple[Tensor, Tensor]
-
-
-def adamw(network: nn.Module, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.0, fused=True)
 
 
 def relu_network(spec: str) -> nn.Sequential:
@@ -83,30 +84,21 @@ def loss_of(rule: str, network: nn.Module, batch: Batch) -> Tensor:
     return squared_time_loss(post, target, t_max=TICKS)
 
 
-def step(rule: str, network: nn.Module, batch: Batch, lr: float = 0.0) -> Step:
-    optimizer = adamw(network, lr)
-
-    def run() -> None:
-        optimizer.zero_grad()
-        loss_of(rule, network, batch).backward()
-        optimizer.step()
-
-    return run
+def step(rule: str, network: nn.Module, batch: Batch) -> Step:
+    return train(network, lambda: loss_of(rule, network, batch), lr=0.0)
 
 
-def train(rule: str, network: nn.Module, data: MNIST, batches: int) -> None:
-    optimizer = adamw(network, 2e-3)
-    for batch in itertools.islice(data.train_dataloader(), batches):
-        optimizer.zero_grad()
-        loss_of(rule, network, batch).backward()
-        optimizer.step()
+def pretrain(rule: str, network: nn.Module, data: MNIST, batches: int) -> None:
+    batch = iter(data.train_dataloader())
+    one = train(network, lambda: loss_of(rule, network, next(batch)), lr=2e-3)
+    for _ in range(batches):
+        one()
 
 
 def memory_in_a_process(rule: str, arguments: argparse.Namespace) -> float:
-    command = [sys.executable, __file__, "--memory", rule, "--spec", arguments.spec]
-    command += ["--root", arguments.root] if arguments.root else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    root = ["--root", arguments.root] if arguments.root else []
+    spec = ["--spec", arguments.spec]
+    return float(last_line(__file__, "--memory", rule, *spec, *root))
 
 
 def main() -> None:
@@ -134,7 +126,7 @@ def main() -> None:
         network = network_of(rule, spec)
         for weights in ("initial", f"after {arguments.batches} batches"):
             if weights != "initial":
-                train(rule, network, data, arguments.batches)
+                pretrain(rule, network, data, arguments.batches)
             pairs = in_rounds(twin, step(rule, network, batch), rounds=arguments.rounds)
             row = {
                 "rule": rule,

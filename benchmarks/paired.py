@@ -4,6 +4,8 @@ import ctypes
 import gc
 import math
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +61,13 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
     return statistics.linear_regression(
         [math.log(value) for value in x], [math.log(value) for value in y]
     ).slope
+
+
+def last_line(script: str, *arguments: str) -> str:
+    """What a script says last that runs in a process of its own."""
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
 
 
 def _status(field: str) -> float:

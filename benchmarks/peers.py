@@ -47,8 +47,10 @@ def labels(x: Tensor) -> Tensor:
     return torch.randint(0, 10, (len(x),), generator=generator)
 
 
-def train(network: nn.Module, loss: Callable[[], Tensor]) -> Step:
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.0, fused=True)
+def train(network: nn.Module, loss: Callable[[], Tensor], lr: float = 1e-3) -> Step:
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=lr, weight_decay=0.0, fused=True
+    )
 
     def step() -> None:
         optimizer.zero_grad()

@@ -13,12 +13,17 @@ Result: benchmarks/results/scaling.json and scaling.svg.
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-from paired import Step, exponent, in_rounds, milliseconds, peak_of_second_step
+from paired import (
+    Step,
+    exponent,
+    in_rounds,
+    last_line,
+    milliseconds,
+    peak_of_second_step,
+)
 from peers import intensities, norse_lif, ours, relu, snntorch_leaky
 
 from snn_temporal_plugins.viz.style import SERIES, head, house_style, new_figure
@@ -57,9 +62,7 @@ def made(axis: str, value: int, name: str) -> Step:
 
 
 def memory_in_a_process(axis: str, value: int, name: str) -> float:
-    command = [sys.executable, __file__, "--memory", axis, str(value), name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    return float(last_line(__file__, "--memory", axis, str(value), name))
 
 
 def curves(axis: str, rounds: int) -> dict[str, object]:

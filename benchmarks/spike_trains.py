@@ -26,8 +26,6 @@ time and peak memory of a step for T = 5 to 100 and the exponents of their growt
 import argparse
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +36,7 @@ from paired import (
     Step,
     exponent,
     in_rounds,
+    last_line,
     milliseconds,
     peak_of_second_step,
     ratios,
@@ -197,9 +196,7 @@ def neurons_alone(name: str, steps: int) -> dict[str, object]:
 
 
 def memory_in_a_process(steps: int) -> float:
-    command = [sys.executable, __file__, "--memory", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    return float(last_line(__file__, "--memory", str(steps)))
 
 
 def growth() -> dict[str, object]:

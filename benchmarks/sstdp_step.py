@@ -27,13 +27,18 @@ images, weights and what was imported. Result: results/sstdp_step.json.
 import argparse
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from paired import Step, in_rounds, milliseconds, peak_of_second_step, ratios
+from paired import (
+    Step,
+    in_rounds,
+    last_line,
+    milliseconds,
+    peak_of_second_step,
+    ratios,
+)
 from torch import Tensor, nn
 
 from snn_temporal_plugins import (
@@ -193,11 +198,9 @@ def step(name: str, weights: list[Tensor], batch: Batch) -> Step:
 
 
 def memory_in_a_process(name: str, hidden: int, batch: int, root: str | None) -> float:
-    command = [sys.executable, __file__, "--memory", name]
-    command += ["--hidden", str(hidden), "--batch", str(batch)]
-    command += ["--root", root] if root else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    sizes = ["--hidden", str(hidden), "--batch", str(batch)]
+    folder = ["--root", root] if root else []
+    return float(last_line(__file__, "--memory", name, *sizes, *folder))
 
 
 def main() -> None:

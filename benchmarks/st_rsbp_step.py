@@ -27,13 +27,19 @@ import argparse
 import copy
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from paired import Step, in_rounds, milliseconds, peak_of_second_step, ratios, timed
+from paired import (
+    Step,
+    in_rounds,
+    last_line,
+    milliseconds,
+    peak_of_second_step,
+    ratios,
+    timed,
+)
 from torch import Tensor, nn
 
 from snn_temporal_plugins import build_network
@@ -232,10 +238,8 @@ def events(rounds: int) -> list[dict[str, float]]:
 
 
 def memory_in_a_process(name: str, steps: int, root: str | None) -> float:
-    command = [sys.executable, __file__, "--memory", name, "--steps", str(steps)]
-    command += ["--root", root] if root else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    folder = ["--root", root] if root else []
+    return float(last_line(__file__, "--memory", name, "--steps", str(steps), *folder))
 
 
 def line(name: str, values: list[float]) -> dict[str, float]:

@@ -18,12 +18,10 @@ import json
 import os
 import re
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
-from paired import in_rounds, milliseconds, peak_of_second_step, ratios
+from paired import in_rounds, last_line, milliseconds, peak_of_second_step, ratios
 from peers import PEERS, intensities, ours, relu
 from torch import Tensor
 
@@ -79,10 +77,8 @@ def attempt(name: str, inputs: str, root: str | None) -> dict[str, object]:
 
 
 def in_a_process(name: str, inputs: str, root: str | None) -> dict[str, object]:
-    command = [sys.executable, __file__, "--peers", name, "--alone", inputs]
-    command += ["--root", root] if root else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    folder = ["--root", root] if root else []
+    return json.loads(last_line(__file__, "--peers", name, "--alone", inputs, *folder))
 
 
 def said(row: dict) -> str:

@@ -5,21 +5,21 @@
 One panel per rule, seed 0, from results/accuracy.json; to results/curves.svg.
 """
 
-import math
-
 from readme import SSTDP, ST_RSBP, STDBP, TSSL_BP, read
 from train import HERE
 
-from snn_temporal_plugins.viz.style import SERIES, head, house_style, new_figure
+from snn_temporal_plugins.viz.style import (
+    SERIES,
+    head,
+    height,
+    house_style,
+    new_figure,
+    stretch,
+)
 
 RULES = {"STDBP": STDBP, "SSTDP": SSTDP, "TSSL-BP": TSSL_BP, "ST-RSBP": ST_RSBP}
-SHOWN = (80, 90, 95, 98, 99, 99.5, 99.8)
+LOWEST = 0.6  # the first epochs of some lie below
 DASHES = ("-", "--")
-
-
-def height(percent: float) -> float:
-    """An axis on which each step towards 100 % is as high as the one before."""
-    return -math.log10(100.1 - percent)
 
 
 def panel(axes, rule: str, rows: dict, table: dict) -> None:
@@ -32,7 +32,7 @@ def panel(axes, rule: str, rows: dict, table: dict) -> None:
         label = rows[row][0].split(",")[0] + (", held out" if held_out else "")
         axes.plot(
             range(1, len(curve) + 1),
-            [height(percent) for percent in curve],
+            [height(percent / 100) for percent in curve],
             DASHES[at // len(SERIES)],
             color=SERIES[at % len(SERIES)],
             label=label,
@@ -42,8 +42,7 @@ def panel(axes, rule: str, rows: dict, table: dict) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("accuracy (%)")
-    axes.set_ylim(height(60), height(99.9))
-    axes.set_yticks([height(percent) for percent in SHOWN], map(str, SHOWN))
+    stretch(axes, [LOWEST, 0.9975])
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2)
 
 

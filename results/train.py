@@ -15,7 +15,6 @@ to results/accuracy.json.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import sys
@@ -26,6 +25,8 @@ from pathlib import Path
 from readme import ROWS
 
 from snn_temporal_plugins.cli import main as snn_temporal
+from snn_temporal_plugins.commands.runs import load_metrics
+from snn_temporal_plugins.viz.numbers import epoch_means
 
 HERE = Path(__file__).parent
 CONFIGS = HERE.parent / "examples" / "configs"
@@ -102,24 +103,17 @@ def train_and_measure(row: str, seed: int, root: str | None) -> dict[str, object
         snn_temporal(["report", "--ckpt_path", checkpoint, "--nir_samples", "200"])
     seconds = (run / "fit_seconds.txt").read_text(encoding="ascii")
     rows = json.loads(report.read_text(encoding="utf-8"))
-    return {"seed": seed, "fit_seconds": seconds, **curve(run.parent), **rows}
+    return {"seed": seed, "fit_seconds": seconds, **curve(run), **rows}
 
 
-def curve(runs: Path) -> dict[str, list[float]]:
+def curve(run: Path) -> dict[str, list[float]]:
     """Accuracy after each epoch in per cent: in training, and held out if there is."""
-    found: dict[str, dict[int, float]] = {"train_acc": {}, "val_acc": {}}
-    for metrics in runs.glob("version_*/metrics.csv"):  # a resumed run leaves several
-        with metrics.open(encoding="utf-8", newline="") as file:
-            for line in csv.DictReader(file):
-                for name, by_epoch in found.items():
-                    if line.get(name):
-                        value = round(100 * float(line[name]), 2)
-                        by_epoch[int(line["epoch"])] = value
-    names = {"train_acc": "train_after_epoch", "val_acc": "held_out_after_epoch"}
+    means = epoch_means(load_metrics(run))
+    stages = {"train": "train_after_epoch", "validation": "held_out_after_epoch"}
     return {
-        names[name]: [by_epoch[epoch] for epoch in sorted(by_epoch)]
-        for name, by_epoch in found.items()
-        if by_epoch
+        name: [round(100 * mean, 2) for mean in means["accuracy", stage].values()]
+        for stage, name in stages.items()
+        if ("accuracy", stage) in means
     }
 
 

@@ -14,6 +14,7 @@ import torch
 
 from snn_temporal_plugins import cli, export
 from snn_temporal_plugins.export.bundle import reader
+from tests.export.rtl.programs import need
 from tests.real_data import folder
 
 pytest.importorskip("lightning")
@@ -152,14 +153,12 @@ def test_plain_python_answers_an_image_as_the_emulator_does(test_split):
 @pytest.mark.sweep
 @pytest.mark.parametrize("simulator", ["icarus", "verilator"])
 def test_the_core_gives_every_spike_of_real_images(simulator, test_split):
+    need(simulator)
     bundle = export.read_bundle(TRAINED / "mnist_stdbp" / "network.zip")
     ticks = export.encode_pixels(bundle.lut, pixels(test_split, bundle, 2))
     chip = export.smallest_chip(bundle.network, 4)
     mapping = export.map_network(bundle.network, chip)
-    try:
-        found = export.simulate(mapping, ticks, simulator)
-    except export.SimulatorError as error:
-        pytest.skip(str(error))
+    found = export.simulate(mapping, ticks, simulator)
     emulation = export.emulate(bundle.network, ticks)
     assert export.first_difference(mapping, emulation, found) is None
 

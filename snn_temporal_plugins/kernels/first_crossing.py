@@ -198,22 +198,6 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contra
 
 
 @_jit
-def _check(weight, v_th):
-    """The code of what is wrong with an (in, out) array and its thresholds, or 0."""
-    finite = True
-    for i in range(weight.shape[0]):
-        row = weight[i]
-        for j in range(row.shape[0]):
-            finite &= abs(row[j]) < np.inf
-    if not finite:
-        return 2
-    for j in range(v_th.shape[0]):
-        if not 0 < v_th[j] < np.inf:
-            return 3
-    return 0
-
-
-@_jit
 def _cut(weight, first, used, tile):
     """Lay 64 outputs of (out, in) weights side by side; False if one is not finite.
 

@@ -27,7 +27,6 @@ from torch import Tensor
 
 from snn_temporal_plugins.kernels.event_sort import sort_events
 from snn_temporal_plugins.kernels.first_crossing import (
-    _check,
     _raise_if,
     _require_response,
     first_crossing,
@@ -71,6 +70,21 @@ def unfold(spike_time: Tensor, side: int, stride: int, padding: int) -> Tensor:
     """
     padded = F.pad(spike_time, (padding,) * 4, value=float("inf"))
     return F.unfold(padded, side, stride=stride).transpose(1, 2)
+
+
+def kernel_of(sums: Tensor, channels: int, side: int) -> Tensor:
+    """The sum over all parts of a gradient, in the order of the weights.
+
+    Args:
+        sums: One gradient for each part, (part, map, column * channel * row), padded.
+        channels: Number of input maps.
+        side: Side of the kernel.
+
+    Returns:
+        (map, channel, side, side).
+    """
+    total = functools.reduce(torch.add, sums.unbind())[:, : channels * side * side]
+    return total.unflatten(1, (side, channels, side)).permute(0, 2, 3, 1).contiguous()
 
 
 def parts_of(batch: int) -> list[int]:
@@ -135,6 +149,22 @@ def _backward_reference(
 jit: Any = numba.njit(
     cache=True, nogil=True, error_model="numpy", fastmath={"contract"}
 )
+
+
+@jit
+def _check(weight, v_th):
+    """The code of what is wrong with an (in, out) array and its thresholds, or 0."""
+    finite = True
+    for i in range(weight.shape[0]):
+        row = weight[i]
+        for j in range(row.shape[0]):
+            finite &= abs(row[j]) < np.inf
+    if not finite:
+        return 2
+    for j in range(v_th.shape[0]):
+        if not 0 < v_th[j] < np.inf:
+            return 3
+    return 0
 
 
 @jit
@@ -627,8 +657,7 @@ def _(
         grad_time = spike_time.new_empty(0)
     if not need_weight:
         return grad_time, weight.new_empty(0)
-    total = functools.reduce(torch.add, sums.unbind())[:, :size]
-    return grad_time, total.reshape(columns.shape).permute(0, 2, 3, 1).contiguous()
+    return grad_time, kernel_of(sums, *weight.shape[1:3])
 
 
 @first_crossing_conv2d_backward.register_fake

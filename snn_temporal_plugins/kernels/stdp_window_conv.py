@@ -7,8 +7,6 @@ inputs of a place lie side by side in the band of its row of places, as in
 Source: as in `kernels.stdp_window`.
 """
 
-import functools
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +15,7 @@ from torch import Tensor
 from snn_temporal_plugins.kernels.first_crossing_conv import (
     LANES,
     jit,
+    kernel_of,
     parts_of,
     read_band,
     unfold,
@@ -92,9 +91,7 @@ def _windows(
                     if tau == 0:
                         _step_window(t, e, u, a, b, row)
                     else:
-                        _exponential_window(
-                            t, e, u, a, b, tau, at_zero, offset, grad[j]
-                        )
+                        _exponential_window(t, e, u, a, b, tau, at_zero, offset, row)
 
 
 @torch.library.custom_op(
@@ -175,8 +172,7 @@ def _(
             _windows(*arrays, *settings, grads[part], *edges[part : part + 2])
 
     split(of_parts, len(grads), error.numel() * size)
-    total = functools.reduce(torch.add, sums.unbind())[:, :size]
-    return total.reshape(maps, side, image[0], side).permute(0, 2, 3, 1).contiguous()
+    return kernel_of(sums, image[0], side)
 
 
 @stdp_conv2d_weight_gradient.register_fake

@@ -26,10 +26,12 @@ from snn_temporal_plugins.viz.style import (
     SERIES,
     SURFACE,
     head,
+    height,
     house_style,
     new_figure,
     percent,
     say,
+    stretch,
 )
 
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
 
 _MARKERS = "osD^vPX"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
-# Accuracies that an axis names, in per cent: it stretches towards 100 %, where
-# networks differ.
-_NAMED = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99)
 _READABLE = 16  # more classes than these have no number in each cell
 
 
@@ -90,11 +89,11 @@ def learning_curves(
                 if (metric, stage) in of
             }
             if metric == "accuracy":
-                _stretch(axes, [a for curve in curves.values() for a in curve.values()])
+                stretch(axes, [a for curve in curves.values() for a in curve.values()])
             for name, curve in curves.items():
                 values = list(curve.values())
                 if metric == "accuracy":
-                    values = [_height(accuracy) for accuracy in values]
+                    values = [height(accuracy) for accuracy in values]
                 axes.plot(
                     list(curve), values, **looks[name],
                     markersize=4 if len(curve) <= 30 else 0,
@@ -175,20 +174,20 @@ def class_accuracy(
         shares[name] = counts.diagonal() / counts.sum(1).clamp(min=1)
     table = torch.stack(list(shares.values()))
     head(axes, "accuracy on each class")
-    _stretch(axes, table.flatten().tolist())
+    stretch(axes, table.flatten().tolist())
     axes.set(xlabel="target (class)", ylabel="accuracy (%)")
     axes.set_xticks(range(0, num_classes, math.ceil(num_classes / _READABLE)))
     axes.grid(axis="x", visible=False)
     low, high = table.amin(0).tolist(), table.amax(0).tolist()
     for index in range(num_classes):
-        ends = [_height(low[index]), _height(high[index])]
+        ends = [height(low[index]), height(high[index])]
         axes.plot([index, index], ends, color=GRID, linewidth=5, zorder=1)
     for at, (name, share) in enumerate(shares.items()):
         # beside each other, since runs of one kind are often equal
         aside = 0.5 * ((at + 0.5) / len(shares) - 0.5)
         axes.plot(
             [index + aside for index in range(num_classes)],
-            [_height(accuracy) for accuracy in share.tolist()],
+            [height(accuracy) for accuracy in share.tolist()],
             color=looks[name]["color"], marker=looks[name]["marker"], linestyle="none",
             markersize=5.5, markeredgecolor=SURFACE, markeredgewidth=0.6,
         )  # fmt: skip
@@ -311,19 +310,3 @@ def _legend(figure: Figure, looks: Mapping[str, Any], names: Sequence[str]) -> N
     longest = max((len(name) for name in names), default=1)
     columns = max(1, min(len(names), 96 // (longest + 8)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-
-
-def _height(accuracy: float) -> float:
-    """Place of a share on the axis that stretches towards 1."""
-    return -math.log10(max(1 - accuracy, 1e-4) + 0.002)
-
-
-def _stretch(axes: Axes, accuracies: Sequence[float]) -> None:
-    """Name accuracies on that axis, from the lowest to the highest to be drawn."""
-    known = [accuracy for accuracy in accuracies if not math.isnan(accuracy)]
-    low = _height(min(known, default=0.0))
-    high = _height(max(known, default=1.0))
-    margin = 0.06 * (high - low) + 0.02
-    axes.set_ylim(low - margin, high + margin)
-    named = [n for n in _NAMED if low - margin <= _height(n / 100) <= high + margin]
-    axes.set_yticks([_height(n / 100) for n in named], [f"{n:g}" for n in named])

@@ -8,7 +8,8 @@ no display, nothing to close.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -70,6 +71,10 @@ _STYLE = {
     "svg.hashsalt": "snn_temporal_plugins",
 }
 
+# Accuracies that an axis names, in per cent: it stretches towards 100 %, where
+# networks differ.
+_NAMED = (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99)
+
 
 @contextmanager
 def house_style() -> Iterator[None]:
@@ -127,3 +132,19 @@ def say(axes: Axes, message: str) -> None:
 def percent(share: float) -> str:
     """Return a share as a percentage with as many digits as one can compare."""
     return f"{100 * share:.2f} %"
+
+
+def height(accuracy: float) -> float:
+    """Place of a share on the axis that stretches towards 1."""
+    return -math.log10(max(1 - accuracy, 1e-4) + 0.002)
+
+
+def stretch(axes: Axes, accuracies: Sequence[float]) -> None:
+    """Name accuracies on that axis, from the lowest to the highest to be drawn."""
+    known = [accuracy for accuracy in accuracies if not math.isnan(accuracy)]
+    low = height(min(known, default=0.0))
+    high = height(max(known, default=1.0))
+    margin = 0.06 * (high - low) + 0.02
+    axes.set_ylim(low - margin, high + margin)
+    named = [n for n in _NAMED if low - margin <= height(n / 100) <= high + margin]
+    axes.set_yticks([height(n / 100) for n in named], [f"{n:g}" for n in named])

@@ -9,9 +9,9 @@ from snn_temporal_plugins.viz import (
     confusion_changes,
     learning_curves,
 )
-from snn_temporal_plugins.viz.comparison import _height
 from snn_temporal_plugins.viz.numbers import LatencyCurve, latency_curve
 from snn_temporal_plugins.viz.render import render
+from snn_temporal_plugins.viz.style import height
 
 
 def rows(*accuracies, validation=False):
@@ -38,8 +38,8 @@ def test_learning_curves_of_all_runs_share_their_axes():
         "loss, validation",
     ]
     train, validation, loss, _ = figure.axes
-    assert drawn(train) == [[_height(0.5), _height(0.9)], [_height(0.6), _height(0.99)]]
-    assert drawn(validation) == [[_height(0.7)]]
+    assert drawn(train) == [[height(0.5), height(0.9)], [height(0.6), height(0.99)]]
+    assert drawn(validation) == [[height(0.7)]]
     assert drawn(loss)[0] == pytest.approx([0.5, 0.1])
     assert validation.lines[0].get_color() == train.lines[1].get_color()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -72,7 +72,7 @@ def test_many_runs_can_be_told_apart():
 
 def test_the_axis_stretches_towards_all_right():
     named = [0, 0.5, 0.9, 0.99, 0.999, 1]
-    heights = [_height(accuracy) for accuracy in named]
+    heights = [height(accuracy) for accuracy in named]
     assert heights == sorted(heights) and all(map(math.isfinite, heights))
     assert heights[3] - heights[2] > heights[1] - heights[0]
 
@@ -106,8 +106,8 @@ def test_class_accuracy_has_a_mark_per_run_and_class():
     axes = class_accuracy(answers()).axes[0]
     marks = [line for line in axes.lines if line.get_linestyle() == "None"]
     heights = [list(line.get_ydata()) for line in marks]
-    assert heights[0] == pytest.approx([_height(a) for a in (0.5, 1, 0.5)])
-    assert heights[1] == pytest.approx([_height(a) for a in (1, 1, 0.5)])
+    assert heights[0] == pytest.approx([height(a) for a in (0.5, 1, 0.5)])
+    assert heights[1] == pytest.approx([height(a) for a in (1, 1, 0.5)])
     assert [round(x) for x in marks[0].get_xdata()] == [0, 1, 2]
 
 
