@@ -38,7 +38,6 @@ from snn_temporal_plugins.kernels.lanes import (
     divide,
     fused,
     load,
-    negative,
     splat,
     store,
     store_where,
@@ -227,23 +226,24 @@ def _sweep_ramps(index, time, gap, events, weight, v_th, state):
     What an output leaves is A, V and the time of the event at which V has reached 0, or
     of the first event that was not swept.
     """
-    real = state.dtype.type
-    a = arriving = splat(real(0))
+    zero = splat(state.dtype.type(0))
+    a = arriving = zero
     v = subtract(a, load(v_th, 0))
     until = splat(time[0])
     k, n = np.uint64(0), np.uint64(events)  # without a sign: no care of negative ones
     while k < n:
         stop = min(k + np.uint64(_BLOCK), n)
         while k < stop:
-            waits = negative(v)
-            a = where(waits, add(a, arriving), a)
-            v = where(waits, fused(a, gap[k], v), v)
+            waits = above(zero, v)
+            steeper = add(a, arriving)  # of all lanes: V need not wait for a choice
+            v = where(waits, fused(steeper, gap[k], v), v)
+            a = where(waits, steeper, a)
             until = where(waits, splat(time[k]), until)
             arriving = load(weight, np.int64(index[k]) * WIDTH)
             k += np.uint64(1)
-        if not anywhere(negative(v)):
+        if not anywhere(above(zero, v)):
             break
-    waits = negative(v)
+    waits = above(zero, v)
     store(state, _LEVEL, where(waits, add(a, arriving), a))
     store(state, _POTENTIAL, v)
     store(state, _UNTIL, where(waits, splat(time[n]), until))
@@ -270,7 +270,7 @@ def _cross_ramps(
     zero, silent = splat(real(0)), splat(real(np.inf))
     a, v, until = load(state, _LEVEL), load(state, _POTENTIAL), load(state, _UNTIL)
     last = splat(time[max(events - 1, 0)])
-    t = subtract(where(negative(v), last, until), divide(v, a))
+    t = subtract(where(above(zero, v), last, until), divide(v, a))
     t = where(above(t, until), until, t)
     t = where(above(a, zero), t, silent)
     t = where(above(t, splat(t_max)), silent, t)
@@ -450,9 +450,9 @@ def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
     )
     times, sums = spike_time.reshape(-1), grad.reshape(-1)
     zero = splat(grad.dtype.type(0))
-    for j in range(start, stop):
-        for i in range(0, inputs, WIDTH):
-            first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
+    for i in range(0, inputs, WIDTH):
+        first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
+        for j in range(start, stop):
             total = zero
             k, end = np.uint64(begin[j - start]), np.uint64(begin[j - start + 1])
             while k < end:

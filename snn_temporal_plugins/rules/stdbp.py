@@ -64,10 +64,9 @@ class _STDBPFunction(torch.autograd.Function):
         if grad is None:
             return None, None, None, None, None, None
         spike_time, weight, post_spike_time, slope, bound = ctx.saved_tensors
-        delta = slope.reciprocal()
         if ctx.slope_clip is not None:
-            delta.clamp_(max=ctx.slope_clip)
-        delta *= grad  # (3); anything where silent, which the kernel leaves out
+            slope = slope.clamp(min=1 / ctx.slope_clip)
+        delta = grad / slope  # (3); anything where silent, which the kernel leaves out
         need_time, need_weight, need_v_th = ctx.needs_input_grad[:3]
         grad_time = grad_weight = None
         if need_time or need_weight:
@@ -80,7 +79,7 @@ class _STDBPFunction(torch.autograd.Function):
             grad_time, grad_weight = sums  # (4), (5)
         grad_v_th = None
         if need_v_th:  # (6); of a map, over all places
-            grad_v_th = torch.where(slope > 0, delta, 0)
+            grad_v_th = torch.where(post_spike_time < math.inf, delta, 0)
             grad_v_th = grad_v_th.transpose(0, 1).flatten(1).sum(1)
         return (
             grad_time if need_time else None,
