@@ -465,37 +465,31 @@ def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
 
 @_jit
 def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
-    """grad[b, i] = sum_j delta_bj w_ji [t_bi < bound_bj] for start <= b < stop."""
+    """grad[b, i] = sum_j delta_bj w_ji [t_bi < bound_bj] for start <= b < stop.
+
+    Only the outputs that fired cost anything; 64 inputs or more.
+    """
     outputs, inputs = weight.shape
-    fired = np.empty(outputs + 1, np.int64)
+    synapses = np.empty(outputs + 1, np.int64)
+    error, limit = np.empty(outputs + 1, grad.dtype), np.empty(outputs + 1, grad.dtype)
+    times, weights = spike_time.reshape(-1), weight.reshape(-1)
+    sums, zero = grad.reshape(-1), splat(grad.dtype.type(0))
     for b in range(start, stop):
-        n = 0
-        for j in range(outputs):
-            fired[n] = j
-            n += bound[b, j] > -np.inf
-        t, d, q, row = spike_time[b], delta[b], bound[b], grad[b]
-        row[:] = 0
-        m = 0
-        while m + 4 <= n:
-            j0, j1, j2, j3 = fired[m], fired[m + 1], fired[m + 2], fired[m + 3]
-            w0, w1, w2, w3 = weight[j0], weight[j1], weight[j2], weight[j3]
-            d0, d1, d2, d3 = d[j0], d[j1], d[j2], d[j3]
-            q0, q1, q2, q3 = q[j0], q[j1], q[j2], q[j3]
-            for i in range(inputs):
-                g, x = row[i], t[i]
-                y0, y1, y2, y3 = w0[i], w1[i], w2[i], w3[i]
-                g = g + d0 * y0 if x < q0 else g
-                g = g + d1 * y1 if x < q1 else g
-                g = g + d2 * y2 if x < q2 else g
-                g = g + d3 * y3 if x < q3 else g
-                row[i] = g
-            m += 4
-        while m < n:
-            w0, d0, q0 = weight[fired[m]], d[fired[m]], q[fired[m]]
-            for i in range(inputs):
-                y0 = w0[i]
-                row[i] = row[i] + d0 * y0 if t[i] < q0 else row[i]
-            m += 1
+        fired = np.uint64(0)
+        for j in range(outputs):  # no branch: what did not fire is written over
+            synapses[fired], error[fired] = j * inputs, delta[b, j]
+            limit[fired] = bound[b, j]
+            fired += np.uint64(bound[b, j] > -np.inf)
+        for i in range(0, inputs, WIDTH):
+            first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
+            time, total = load(times, b * inputs + first), zero
+            k = np.uint64(0)
+            while k < fired:
+                causal = above(splat(limit[k]), time)
+                w = load(weights, synapses[k] + first)
+                total = where(causal, fused(w, error[k], total), total)
+                k += np.uint64(1)
+            store(sums, b * inputs + first, total)
 
 
 # --- the ops ----------------------------------------------------------------------
@@ -625,30 +619,32 @@ def _backward_numba(
             delta, spike_time, weight, post_spike_time, bound, need_time, need_weight
         )
     batch, (outputs, inputs) = spike_time.shape[0], weight.shape
+    missing = max(0, WIDTH - inputs)
+    if missing:  # silent inputs up to the width of the lanes
+        spike_time = F.pad(spike_time, (0, missing), value=math.inf)
+        weight = F.pad(weight, (0, missing))
     # delta of a silent output may be anything: its bound of -inf leaves it out
-    delta, time, post, limit = (
-        x.contiguous().numpy() for x in (delta, spike_time, post_spike_time, bound)
-    )
+    pairs = delta, spike_time, post_spike_time, bound, weight
+    delta, time, post, limit, synapses = (x.contiguous().numpy() for x in pairs)
     work = batch * weight.numel()
-    grad_time = spike_time.new_empty((batch, inputs) if need_time else 0)
+    grad_time = spike_time.new_empty(spike_time.shape if need_time else 0)
     if need_time:
-        w, out = weight.contiguous().numpy(), grad_time.numpy()
+        shares = grad_time.numpy()
         split(
-            lambda a, b: _time_gradient(time, delta, limit, w, out, a, b), batch, work
+            lambda a, b: _time_gradient(time, delta, limit, synapses, shares, a, b),
+            batch,
+            work,
         )
-    grad_weight = weight.new_empty(0)
+        grad_time = grad_time[:, :inputs].contiguous()
+    grad_weight = weight.new_empty(weight.shape if need_weight else 0)
     if need_weight:
-        missing = max(0, WIDTH - inputs)
-        if missing:  # silent inputs up to the width of the lanes
-            time = F.pad(spike_time, (0, missing), value=math.inf).numpy()
-        wide = weight.new_empty(outputs, inputs + missing)
-        grad = wide.numpy()
+        sums = grad_weight.numpy()
         split(
-            lambda a, b: _weight_gradient(time, delta, post, limit, grad, a, b),
+            lambda a, b: _weight_gradient(time, delta, post, limit, sums, a, b),
             outputs,
             work,
         )
-        grad_weight = wide[:, :inputs].contiguous()
+        grad_weight = grad_weight[:, :inputs].contiguous()
     return grad_time, grad_weight
 
 
