@@ -109,6 +109,9 @@ def draw(table: dict) -> None:
                 axes.legend(fontsize=8, loc="upper left")
             head(column[0], f"over {axis}")
             column[1].set_xlabel(axis)
+        for axes in panels[:, 0]:  # shared by the row: room for the legends above
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, high * (high / low) ** 0.4)
         panels[0, 0].set_ylabel("CPU time of a step, ms")
         panels[1, 0].set_ylabel("peak memory of a step, MiB")
         figure.savefig(PICTURE, metadata={"Date": None})
