@@ -36,8 +36,8 @@ from snn_temporal_plugins.training import FashionMNIST, TemporalClassifier
 HERE = Path(__file__).parent
 TABLE = HERE / "ablation.json"
 CONFIG = HERE.parent / "examples" / "configs" / "fashion_mnist_stdbp.yaml"
-_SIZES = [785, 200, 10]  # 784 pixels and the bias
-EPOCHS, HELD_OUT = 20, 5000
+NETWORK, EPOCHS, HELD_OUT = "784-200-10", 20, 5000
+_SIZES = [int(size) for size in NETWORK.split("-")]
 
 
 class ConstantRate(TemporalClassifier):
@@ -143,7 +143,7 @@ def between(module: type[nn.Module]) -> Callable[[dict], nn.Module]:
             for name in ("t_max", "slope_clip", "dropout", "hidden_weight_scale")
             if name in model
         }
-        hidden, *rest = build_network("-".join(map(str, _SIZES)), **options)
+        hidden, *rest = build_network(NETWORK, **options)
         return nn.Sequential(hidden, module(), *rest)
 
     return build
@@ -177,7 +177,8 @@ def constant_slope(model: dict) -> nn.Module:
 # what is said of the change, and the change
 ROWS: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "no bias": {"data": {"bias": False}},
+    "learning rate 5e-4": {"model": {"lr": 5e-4}},
+    "learning rate 2e-3": {"model": {"lr": 2e-3}},
     "no flips": {"data": {"flip": False}},
     "shifts by one pixel": {"data": {"shift": 1}},
     "no silence dropout": {"model": {"dropout": 0.0}},
@@ -199,9 +200,8 @@ ROWS: dict[str, dict[str, Any]] = {
 def held_out_accuracy(row: dict[str, Any], seed: int, root: str | None) -> float:
     """Train one seed of a row; per cent of the held-out samples that it gets right."""
     settings = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    model = {**settings["model"], **row.get("model", {})}
+    model = {**settings["model"], **row.get("model", {}), "network": NETWORK}
     data = {**settings["data"]["init_args"], **row.get("data", {})}
-    model["network"] = "785-200-10" if data["bias"] else "784-200-10"
     data |= {"root": root, "validation": HELD_OUT, "seed": seed}
     L.seed_everything(seed, verbose=False)
     if "network" in row:
@@ -237,7 +237,7 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    table: dict[str, Any] = {"network": "784-200-10", "epochs": EPOCHS, "rows": {}}
+    table: dict[str, Any] = {"network": NETWORK, "epochs": EPOCHS, "rows": {}}
     if TABLE.is_file():
         table = json.loads(TABLE.read_text(encoding="utf-8"))
     for name in dict.fromkeys(["the recipe", *arguments.rows]):

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -99,7 +98,6 @@ class TensorBatches:
         bands: Where above 0, samples are recordings `(time, channels)`, a multiple of
             so many frequency bands, and `shift` moves them along the bands alone.
         flip: Mirror each image with probability 1/2, left to right, anew in each epoch.
-        bias: Whether the last value of a sample is not in `x` but 1 / `full_scale`.
         seed: Start of the random order, of the shifts and flips.
         rank: Which of the `world_size` shards this process reads.
         world_size: Number of processes that share the samples.
@@ -118,7 +116,6 @@ class TensorBatches:
         shift: int = 0,
         bands: int = 0,
         flip: bool = False,
-        bias: bool = False,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
@@ -133,7 +130,6 @@ class TensorBatches:
         self.shift = shift
         self.bands = bands
         self.flip = flip
-        self.bias = bias
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -222,7 +218,5 @@ class TensorBatches:
             x = torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
         if x.dtype == torch.uint8:
             x = x / self.full_scale
-        if self.bias:
-            x = F.pad(x.flatten(1), (0, 1), value=1 / self.full_scale)
         x = x.reshape(len(chosen), *self.sample_shape)
         return x, self.label.index_select(0, chosen)

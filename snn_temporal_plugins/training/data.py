@@ -88,7 +88,6 @@ class TensorData(L.LightningDataModule, ABC):
     shift = 0
     bands = 0
     flip = False
-    bias = False
     download = False
 
     def __init__(self, batch_size: int = 128, seed: int = 0) -> None:
@@ -168,7 +167,6 @@ class TensorData(L.LightningDataModule, ABC):
             shift=self.shift if train else 0,
             bands=self.bands,
             flip=self.flip and train,
-            bias=self.bias,
             seed=self.seed,
             rank=shard.get("rank", 0),
             world_size=shard.get("num_replicas", 1),

@@ -26,12 +26,6 @@ class IdxImages(ImageData):
         flip: Mirror each training image with probability 1/2, left to right; for
             clothes, not for digits.
         flat: Give an image as `(784,)`, else as `(1, 28, 28)`.
-        bias: Whether a flat image has a pixel more, `(785,)`, that is 1/255 in every
-            image. `latency_encode` lets it spike at t_b = 254/255, when all others
-            have, so that its weight b_j is a bias of neuron j: b_j max(0, t - t_b).
-
-    Raises:
-        ValueError: a number is out of range, or bias is asked for without flat.
     """
 
     side = 28
@@ -47,20 +41,11 @@ class IdxImages(ImageData):
         shift: int = 0,
         flip: bool = False,
         flat: bool = True,
-        bias: bool = False,
     ) -> None:
         super().__init__(batch_size, validation, seed, shift, flat)
-        if bias and not flat:
-            raise ValueError(
-                "bias is true and flat is false; a map has no place for one more "
-                "pixel: leave one of them out."
-            )
         self.root = root
         self.download = download
         self.flip = flip
-        self.bias = bias
-        if bias:
-            self.sample_shape = (self.side**2 + 1,)
 
     def prepare_data(self) -> None:
         """Fetch what is missing, if that was asked for."""

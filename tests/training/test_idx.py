@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from snn_temporal_plugins import build_network, latency_encode
 from snn_temporal_plugins.training import MNIST, FashionMNIST
 from snn_temporal_plugins.training.idx import download, find_folder, read_idx
 
@@ -84,31 +82,6 @@ def test_flips_mirror_training_images_alone_and_keep_their_labels(tmp_path):
     assert 0 < sum(seen) < len(seen)
     for part in (data.val_dataloader(), data.test_dataloader()):
         assert not part.flip
-
-
-def test_a_bias_is_the_last_input_to_spike_in_every_sample(tmp_path):
-    write_files(tmp_path, compressed=False)
-    options = {"root": str(tmp_path), "batch_size": 2, "shift": 2, "flip": True}
-    data = TinyMNIST(**options, validation=1, bias=True)
-    plain = TinyMNIST(**options, validation=1)
-    network = build_network("785-3")
-    for loaders in ("train", "val", "test"):
-        get = f"{loaders}_dataloader"
-        pairs = zip(getattr(data, get)(), getattr(plain, get)(), strict=True)
-        for (x, label), (without, same) in pairs:
-            assert x.shape == (len(label), 785)
-            assert torch.equal(x[:, :-1], without)
-            assert torch.equal(label, same)
-            spike_time = latency_encode(x)
-            assert torch.all(spike_time[:, -1] == 1 - torch.tensor(1 / 255))
-            finite = spike_time.where(spike_time < math.inf, 0)
-            assert torch.all(finite <= spike_time[:, -1:])
-            assert network(spike_time).shape == (len(label), 3)
-
-
-def test_maps_have_no_bias():
-    with pytest.raises(ValueError, match="bias is true and flat is false"):
-        MNIST(bias=True, flat=False)
 
 
 def test_finds_the_folder_of_the_environment_variable(tmp_path, monkeypatch):
