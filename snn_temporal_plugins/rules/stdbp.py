@@ -64,9 +64,9 @@ class _STDBPFunction(torch.autograd.Function):
         if grad is None:
             return None, None, None, None, None, None
         spike_time, weight, post_spike_time, slope, bound = ctx.saved_tensors
-        if ctx.slope_clip is not None:
-            slope = slope.clamp(min=1 / ctx.slope_clip)
-        delta = grad / slope  # (3); anything where silent, which the kernel leaves out
+        # (3); anything where silent, which the kernel leaves out
+        clip = ctx.slope_clip
+        delta = grad / (slope if clip is None else slope.clamp(min=1 / clip))
         need_time, need_weight, need_v_th = ctx.needs_input_grad[:3]
         grad_time = grad_weight = None
         if need_time or need_weight:
