@@ -214,8 +214,8 @@ def ablation() -> list[str]:
         "",
         f"Means of {seeds} seeds. The recipe is that of "
         "`examples/configs/fashion_mnist_stdbp.yaml`, shortened, so that it wants less "
-        "regularisation and a learning rate of 2e-3; each row changes one thing. Over "
-        "40 epochs of the whole network small learning rates end highest. Normalised "
+        "regularisation and a larger learning rate; each row changes one thing. In "
+        "the long training of the config small learning rates end highest. Normalised "
         "times, dynamic thresholds and constant slopes are not in the package. "
         "Command: `python results/ablation.py`.",
         "",
