@@ -49,7 +49,7 @@ from snn_temporal_plugins.kernels.threads import split
 
 _BLOCK = 32  # events between two looks at whether anybody still waits
 _SAMPLES = 128  # that are sorted before they are swept, which bounds the memory
-# places of the state that 64 outputs leave behind
+# places of the state that a tile of outputs leaves behind
 _LEVEL, _POTENTIAL, _UNTIL, _WHEN, _FAR = range(0, 5 * WIDTH, WIDTH)
 _OUTPUTS_PER_PASS = 64  # bounds the reference backward's (batch, outputs, in) mask
 
@@ -198,7 +198,7 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contra
 
 @_jit
 def _cut(weight, first, used, tile):
-    """Lay 64 outputs of (out, in) weights side by side; False if one is not finite.
+    """Lay WIDTH outputs of (out, in) weights side by side; False if one is not finite.
 
     An input spike then reads whole lanes. Inputs that spike in no sample stay out.
     """
@@ -221,32 +221,36 @@ def _cut(weight, first, used, tile):
 
 @_jit
 def _sweep_ramps(index, time, gap, events, weight, v_th, state):
-    """Sweep 64 outputs over the ramps; V counts from the threshold, so fires at 0.
+    """Sweep a tile of outputs over ramps; V counts from the threshold, so fires at 0.
 
     What an output leaves is A, V and the time of the event at which V has reached 0, or
     of the first event that was not swept.
     """
-    zero = splat(state.dtype.type(0))
-    a = arriving = zero
-    v = subtract(a, load(v_th, 0))
+    a = zero = splat(state.dtype.type(0))
+    v = subtract(zero, load(v_th, 0))
     until = splat(time[0])
-    k, n = np.uint64(0), np.uint64(events)  # without a sign: no care of negative ones
+    one = np.uint64(1)  # without a sign: no care of negative ones
+    k, n = one, np.uint64(events)
     while k < n:
         stop = min(k + np.uint64(_BLOCK), n)
         while k < stop:
             waits = above(zero, v)
-            steeper = add(a, arriving)  # of all lanes: V need not wait for a choice
+            # of all lanes: V need not wait for a choice
+            steeper = add(a, load(weight, np.int64(index[k - one]) * WIDTH))
             v = where(waits, fused(steeper, gap[k], v), v)
             a = where(waits, steeper, a)
             until = where(waits, splat(time[k]), until)
-            arriving = load(weight, np.int64(index[k]) * WIDTH)
-            k += np.uint64(1)
+            k += one
         if not anywhere(above(zero, v)):
             break
-    waits = above(zero, v)
-    store(state, _LEVEL, where(waits, add(a, arriving), a))
+    if events > 0:
+        waits = above(zero, v)
+        last = load(weight, np.int64(index[events - 1]) * WIDTH)
+        a = where(waits, add(a, last), a)
+        until = where(waits, splat(time[events]), until)
+    store(state, _LEVEL, a)
     store(state, _POTENTIAL, v)
-    store(state, _UNTIL, where(waits, splat(time[n]), until))
+    store(state, _UNTIL, until)
 
 
 @_jit
@@ -290,7 +294,7 @@ def _cross_ramps(
 
 @_jit
 def _sweep_steps(index, time, decay, events, weight, v_th, state):
-    """Sweep 64 outputs over the steps.
+    """Sweep a tile of outputs over the steps.
 
     What an output leaves is V, the time of the last inputs that it has seen, and that
     of the next.
@@ -435,7 +439,7 @@ def _list_fired(delta, post, bound, begin, sample, error, when):
 def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
     """grad[j, i] = -sum_b delta_bj (t_bj - t_bi) [t_bi < bound_bj], start <= j < stop.
 
-    Only the samples in which output j fired cost anything; 64 inputs or more. It may
+    Only the samples in which output j fired cost anything; WIDTH inputs or more. It may
     compare t_bi with t_bj: where rounding makes this differ from the bound, the summand
     is 0 but for rounding.
     """
@@ -467,7 +471,7 @@ def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
 def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
     """grad[b, i] = sum_j delta_bj w_ji [t_bi < bound_bj] for start <= b < stop.
 
-    Only the outputs that fired cost anything; 64 inputs or more.
+    Only the outputs that fired cost anything; WIDTH inputs or more.
     """
     outputs, inputs = weight.shape
     synapses = np.empty(outputs + 1, np.int64)

@@ -2,8 +2,8 @@
 
 No patch is stored. The spikes of a sample are sorted once; a row of places takes from
 them those that it sees, and a place from these, in time order. As many neighbouring
-places as have room in 64 lanes sweep the list of all their inputs together; to a place
-that does not see an input its weight is 0. Times and levels are those of
+places as have 64 neurons sweep the list of all their inputs together; to a place that
+does not see an input its weight is 0. Times and levels are those of
 `first_crossing` on patches, up to rounding, and so are the causal sets, though the
 bound may be the time of an input that a neighbour sees.
 
@@ -51,7 +51,10 @@ from snn_temporal_plugins.kernels.lanes import (
 from snn_temporal_plugins.kernels.threads import split
 
 LANES = 8  # patches are padded to a multiple: no scalar rest of the inner loops
-# places of the state that 64 neurons leave behind
+# Neurons that share a list of inputs, as long as they have places enough. It is no
+# multiple of what the processor's registers hold: bounds are the same on all machines.
+_SHARING = 64
+# places of the state that a tile of neurons leaves behind
 _LEVEL, _POTENTIAL, _LAST, _BOUND = range(0, 4 * WIDTH, WIDTH)
 _PARTS = 8  # of the batch, each with a sum of its own: threads do not change the order
 
@@ -195,7 +198,7 @@ def _take(
 
 @jit
 def _sweep_ramps(time, offset, n, t_max, weight, v_th, state):
-    """Sweep 64 neurons over the ramps; V counts from the threshold, so fires at 0.
+    """Sweep a tile of neurons over the ramps; V counts from the threshold, so fires at 0.
 
     A neuron leaves the state in which its last causal input left it, and the times of
     that input and of the next, its bound.
@@ -232,7 +235,7 @@ def _sweep_ramps(time, offset, n, t_max, weight, v_th, state):
 
 @jit
 def _cross_ramps(t_max, state, post, level, bound):
-    """When 64 neurons cross that `_sweep_ramps` left behind."""
+    """When the neurons of a tile cross that `_sweep_ramps` left behind."""
     for j in range(WIDTH):
         a, q = state[_LEVEL + j], state[_BOUND + j]
         t = min(q, state[_LAST + j] - state[_POTENTIAL + j] / a)
@@ -244,7 +247,7 @@ def _cross_ramps(t_max, state, post, level, bound):
 
 @jit
 def _sweep_steps(time, offset, n, t_max, leak, weight, v_th, post, level, bound):
-    """Sweep 64 neurons over the steps; all of one tick come before V > v_th."""
+    """Sweep a tile of neurons over the steps; all of one tick come before V > v_th."""
     real = post.dtype.type
     zero, dead, threshold = splat(real(0)), splat(real(-np.inf)), load(v_th, 0)
     v = zero
@@ -287,8 +290,8 @@ def _sweep(
 ):
     """First crossings of the samples start..stop. False if a time is NaN or -inf.
 
-    As many neighbouring places as have room in 64 lanes sweep one list, that of all
-    their inputs. To a place that does not see an input its weight is 0.
+    Neighbouring places, a group, sweep one list, that of all their inputs. To a place
+    that does not see an input its weight is 0.
     """
     inputs = spike_time.shape[1]
     side, (stride, padding) = shape[3], slide
@@ -305,8 +308,8 @@ def _sweep(
     base = np.empty((3, inputs + 1), np.int32)
     times = np.empty((2, inputs + 1), tiles.dtype)
     state = np.empty(4 * WIDTH, tiles.dtype)
-    found = np.empty((3, WIDTH), tiles.dtype)
-    results, offset = (found[0], found[1], found[2]), base[2]
+    offset = base[2]
+    found = np.empty((3, v_th.shape[0]), tiles.dtype)  # of a group: (place, map)
     for b in range(start, stop):
         n = sort_events(spike_time[b], index, time, head, finite, place)
         if n < 0:
@@ -326,21 +329,22 @@ def _sweep(
                 )
                 places = min(group, across - x)
                 for tile in range(tiles.shape[0]):
-                    first = tile * WIDTH
+                    lanes = slice(tile * WIDTH, (tile + 1) * WIDTH)
+                    results = found[0, lanes], found[1, lanes], found[2, lanes]
                     inputs_of = times[1], offset, events, t_max
-                    weights_of = tiles[tile], v_th[first : first + WIDTH]
+                    weights_of = tiles[tile], v_th[lanes]
                     if step or events == 0:
-                        found[0], found[1], found[2] = np.inf, 0, -np.inf
+                        results[0][:], results[1][:], results[2][:] = np.inf, 0, -np.inf
                     if step and events > 0:
                         _sweep_steps(*inputs_of, leak, *weights_of, *results)
                     elif events > 0:
                         _sweep_ramps(*inputs_of, *weights_of, state)
                         _cross_ramps(t_max, state, *results)
-                    for j in range(min(WIDTH, maps - first)):
-                        for p in range(places):
-                            post[b, first + j, y, x + p] = found[0, p * maps + j]
-                            level[b, first + j, y, x + p] = found[1, p * maps + j]
-                            bound[b, first + j, y, x + p] = found[2, p * maps + j]
+                for j in range(maps):
+                    for p in range(places):
+                        post[b, j, y, x + p] = found[0, p * maps + j]
+                        level[b, j, y, x + p] = found[1, p * maps + j]
+                        bound[b, j, y, x + p] = found[2, p * maps + j]
     return True
 
 
@@ -461,7 +465,7 @@ def _gradients(
 
 
 def _tiles(weight: Tensor, group: int, stride: int) -> Tensor:
-    """Weights from the inputs of a group of places to 64 lanes at a time.
+    """Weights from the inputs of a group of places to WIDTH lanes at a time.
 
     Args:
         weight: Synaptic weights, (map, channel, side, side).
@@ -469,8 +473,8 @@ def _tiles(weight: Tensor, group: int, stride: int) -> Tensor:
         stride: Step between places.
 
     Returns:
-        (tile, input * 64): the inputs (channel, row, column) of all places of the
-        group, for each 64 lanes (place, map).
+        (tile, input * WIDTH): the inputs (channel, row, column) of all places of the
+        group, for each WIDTH lanes (place, map).
     """
     maps, channels, side, _ = weight.shape
     span = side + (group - 1) * stride
@@ -531,7 +535,7 @@ def _(spike_time, weight, v_th, stride, padding, t_max, response="ramp", leak=1.
     found = _shape_of_maps(spike_time, weight, stride, padding)
     results = tuple(spike_time.new_empty(found) for _ in range(3))
     _raise_if(_check(weight.flatten(1).contiguous().numpy(), v_th.contiguous().numpy()))
-    group = min(max(1, WIDTH // weight.shape[0]), results[0].shape[3])
+    group = min(max(1, _SHARING // weight.shape[0]), results[0].shape[3])
     tiles = _tiles(weight, group, stride)
     threshold = F.pad(v_th.repeat(group), (0, -group * len(v_th) % WIDTH), value=-1.0)
     time = spike_time.flatten(1).contiguous().numpy()

@@ -1,10 +1,10 @@
-"""A vector of 64 numbers for the compiled loops: the state of 64 neurons at once.
+"""A vector of WIDTH numbers for the compiled loops: the state of as many neurons.
 
 Inside `numba.njit`, a `Lanes` lives in SIMD registers for as long as the loop runs,
-where an array would be loaded and stored at every step. LLVM cuts the 64 lanes into
-what the processor has: 4 registers of AVX-512, 8 of AVX2, 16 of NEON.
+where an array would be loaded and stored at every step. LLVM cuts the lanes into what
+the processor has: 64 are 4 registers of AVX-512, 16 are 2 of AVX2 or 4 of NEON.
 
-    v = load(array, 0)                  lanes array[0:64] of a one-dimensional array
+    v = load(array, 0)                  lanes array[0:WIDTH] of a one-dimensional array
     v = fused(a, 0.5, v)                a * 0.5 + v in every lane
     v = where(above(v, a), a, v)        the smaller
     store_where(array, 0, v, negative(s))
@@ -16,18 +16,21 @@ from typing import Any
 
 import numba.extending
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, registry, types
 from numba.extending import models, register_model
 
 intrinsic: Any = numba.extending.intrinsic  # its type counts the context as argument
 
-WIDTH = 64  # hides the latency of sums: 4 chains of AVX-512, 8 of AVX2
+# As many as hide the latency of sums and leave room for four vectors in the registers:
+# AVX-512 has 32 of 16 numbers, AVX2 16 of 8, NEON 32 of 4. Answers do not depend on it.
+_features = registry.cpu_target.target_context.codegen().magic_tuple()[2]
+WIDTH = 64 if "+avx512f" in _features else 16
 
 _INDEX = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """Type of 64 numbers, or of 64 truth values."""
+    """Type of WIDTH numbers, or of as many truth values."""
 
     def __init__(self, dtype: types.Type) -> None:
         self.dtype = dtype
@@ -81,7 +84,7 @@ def splat(_context, number):
 
 @intrinsic
 def load(_context, array, offset):
-    """Lanes array[offset : offset + 64] of a one-dimensional array."""
+    """Lanes array[offset : offset + WIDTH] of a one-dimensional array."""
 
     def code(context, builder, signature, args):
         kind = signature.args[0]
@@ -93,7 +96,7 @@ def load(_context, array, offset):
 
 @intrinsic
 def store(_context, array, offset, x):
-    """Write all lanes to array[offset : offset + 64]."""
+    """Write all lanes to array[offset : offset + WIDTH]."""
 
     def code(context, builder, signature, args):
         kind = signature.args[0]
@@ -106,7 +109,7 @@ def store(_context, array, offset, x):
 
 @intrinsic
 def store_where(_context, array, offset, x, chosen):
-    """Write the chosen lanes to array[offset : offset + 64]."""
+    """Write the chosen lanes to array[offset : offset + WIDTH]."""
 
     def code(context, builder, signature, args):
         kind = signature.args[0]
