@@ -48,6 +48,7 @@ from snn_temporal_plugins.kernels.lanes import (
 from snn_temporal_plugins.kernels.threads import split
 
 _BLOCK = 32  # events between two looks at whether anybody still waits
+_TILE = 4096 // WIDTH  # outputs whose weights and sums fit into the nearest cache
 _SAMPLES = 128  # that are sorted before they are swept, which bounds the memory
 # places of the state that a tile of outputs leaves behind
 _LEVEL, _POTENTIAL, _UNTIL, _WHEN, _FAR = range(0, 5 * WIDTH, WIDTH)
@@ -409,91 +410,125 @@ def _sweep(
 
 
 @_jit
-def _list_fired(delta, post, bound, begin, sample, error, when):
-    """Per output, one behind the other: where it fired, its delta and its spike time.
+def _list_fired(delta, post, bound):
+    """Which outputs fired: per tile, per sample of the tile, one behind the other.
 
-    A delta of 0 is left out: it adds nothing. List j ends where list j + 1 begins.
+    A delta of 0 is left out: it adds nothing.
+
+    Returns:
+        begin: where the lists of (tile, sample) begin and the last one ends.
+        latest: the latest bound in each list.
+        lists: place in the tile, delta, spike time and bound of the outputs.
     """
     batch, outputs = delta.shape
-    head = np.zeros(outputs, np.int32)
+    tiles = (outputs + _TILE - 1) // _TILE
+    total = 0
     for b in range(batch):
         for j in range(outputs):
-            head[j] += (bound[b, j] > -np.inf) & (delta[b, j] != 0)
-    begin[0] = 0
-    for j in range(outputs):
-        begin[j + 1] = begin[j] + head[j]
-        head[j] = begin[j]
-    fired = np.empty(outputs + 1, np.int32)
-    for b in range(batch):
-        n = np.uint64(0)
-        for j in range(outputs):  # no branch: what did not fire is written over
-            fired[n] = j
-            n += np.uint64((bound[b, j] > -np.inf) & (delta[b, j] != 0))
-        for j in fired[:n]:
-            k = head[j]
-            sample[k], error[k], when[k] = b, delta[b, j], post[b, j]
-            head[j] = k + 1
+            total += (bound[b, j] > -np.inf) & (delta[b, j] != 0)
+    begin = np.empty(tiles * batch + 1, np.int64)
+    place = np.empty(total, np.int32)
+    error, when = np.empty(total, delta.dtype), np.empty(total, delta.dtype)
+    limit = np.empty(total, delta.dtype)
+    fired = np.empty(_TILE + 1, np.int64)
+    latest = np.full(tiles * batch, -np.inf, delta.dtype)
+    n = 0
+    for c in range(tiles):
+        first, last = c * _TILE, min((c + 1) * _TILE, outputs)
+        for b in range(batch):
+            m = np.uint64(0)
+            for j in range(first, last):  # no branch: what is silent is written over
+                fired[m] = j
+                m += np.uint64((bound[b, j] > -np.inf) & (delta[b, j] != 0))
+            k = c * batch + b
+            begin[k] = n
+            for j in fired[:m]:
+                place[n], error[n] = (j - first) * WIDTH, delta[b, j]
+                when[n], limit[n] = post[b, j], bound[b, j]
+                latest[k] = max(latest[k], bound[b, j])
+                n += 1
+    begin[tiles * batch] = n
+    return begin, latest, (place, error, when, limit)
 
 
 @_jit
-def _weight_gradient(spike_time, delta, post, bound, grad, start, stop):
-    """grad[j, i] = -sum_b delta_bj (t_bj - t_bi) [t_bi < bound_bj], start <= j < stop.
-
-    Only the samples in which output j fired cost anything; WIDTH inputs or more. It may
-    compare t_bi with t_bj: where rounding makes this differ from the bound, the summand
-    is 0 but for rounding.
-    """
-    batch, inputs = spike_time.shape
-    begin = np.empty(stop - start + 1, np.int32)
-    room = batch * (stop - start)
-    sample = np.empty(room, np.int32)
-    error, when = np.empty(room, grad.dtype), np.empty(room, grad.dtype)
-    _list_fired(
-        *(delta[:, start:stop], post[:, start:stop], bound[:, start:stop]),
-        *(begin, sample, error, when),
-    )
-    times, sums = spike_time.reshape(-1), grad.reshape(-1)
-    zero = splat(grad.dtype.type(0))
-    for i in range(0, inputs, WIDTH):
-        first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
-        for j in range(start, stop):
-            total = zero
-            k, end = np.uint64(begin[j - start]), np.uint64(begin[j - start + 1])
-            while k < end:
-                time = load(times, np.int64(sample[k]) * inputs + first)
-                lead = subtract(time, splat(when[k]))
-                total = fused(where(above(zero, lead), lead, zero), error[k], total)
-                k += np.uint64(1)
-            store(sums, j * inputs + first, total)
+def _add_to_both(time, lists, k, end, tile, sums, total):
+    """Add a list to the sums of the weights; return the total for the inputs' times."""
+    place, error, when, limit = lists
+    zero = splat(error.dtype.type(0))
+    while k < end:
+        causal, at = above(splat(limit[k]), time), np.int64(place[k])
+        total = where(causal, fused(load(tile, at), error[k], total), total)
+        lead = where(causal, subtract(time, splat(when[k])), zero)
+        store(sums, at, fused(lead, error[k], load(sums, at)))
+        k += np.uint64(1)
+    return total
 
 
 @_jit
-def _time_gradient(spike_time, delta, bound, weight, grad, start, stop):
-    """grad[b, i] = sum_j delta_bj w_ji [t_bi < bound_bj] for start <= b < stop.
+def _add_to_weight(time, lists, k, end, sums):
+    """Add a list to the sums of the weights."""
+    place, error, when, limit = lists
+    zero = splat(error.dtype.type(0))
+    while k < end:
+        causal, at = above(splat(limit[k]), time), np.int64(place[k])
+        lead = where(causal, subtract(time, splat(when[k])), zero)
+        store(sums, at, fused(lead, error[k], load(sums, at)))
+        k += np.uint64(1)
 
-    Only the outputs that fired cost anything; WIDTH inputs or more.
+
+@_jit
+def _gradients(
+    delta,
+    spike_time,
+    weight,
+    post,
+    bound,
+    need_time,
+    grad_time,
+    grad_weight,
+    tile,
+    sums,
+    start,
+    stop,
+):
+    """Both gradients of the inputs start..stop, WIDTH at a time; there are as many.
+
+    Only the outputs that fired cost anything, and inputs that came in time for one. The
+    weights of a tile and their sums stay in the nearest cache.
     """
-    outputs, inputs = weight.shape
-    synapses = np.empty(outputs + 1, np.int64)
-    error, limit = np.empty(outputs + 1, grad.dtype), np.empty(outputs + 1, grad.dtype)
+    (batch, inputs), outputs = spike_time.shape, weight.shape[0]
+    begin, latest, lists = _list_fired(delta, post, bound)
     times, weights = spike_time.reshape(-1), weight.reshape(-1)
-    sums, zero = grad.reshape(-1), splat(grad.dtype.type(0))
-    for b in range(start, stop):
-        fired = np.uint64(0)
-        for j in range(outputs):  # no branch: what did not fire is written over
-            synapses[fired], error[fired] = j * inputs, delta[b, j]
-            limit[fired] = bound[b, j]
-            fired += np.uint64(bound[b, j] > -np.inf)
-        for i in range(0, inputs, WIDTH):
-            first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
-            time, total = load(times, b * inputs + first), zero
-            k = np.uint64(0)
-            while k < fired:
-                causal = above(splat(limit[k]), time)
-                w = load(weights, synapses[k] + first)
-                total = where(causal, fused(w, error[k], total), total)
-                k += np.uint64(1)
-            store(sums, b * inputs + first, total)
+    by_time, by_weight = grad_time.reshape(-1), grad_weight.reshape(-1)
+    totals = np.empty(batch * WIDTH, weight.dtype)
+    zero = splat(weight.dtype.type(0))
+    for i in range(start, stop, WIDTH):
+        first = min(i, inputs - WIDTH)  # the last lanes may overlap those before
+        totals[:] = 0
+        lists_before = 0
+        for c in range(0, outputs, _TILE):
+            width = min(_TILE, outputs - c)
+            for j in range(width):
+                store(tile, j * WIDTH, load(weights, (c + j) * inputs + first))
+                store(sums, j * WIDTH, zero)
+            for b in range(batch):
+                time, of = load(times, b * inputs + first), lists_before + b
+                if not anywhere(above(splat(latest[of]), time)):
+                    continue
+                k, end = np.uint64(begin[of]), np.uint64(begin[of + 1])
+                if need_time:
+                    total = load(totals, b * WIDTH)
+                    total = _add_to_both(time, lists, k, end, tile, sums, total)
+                    store(totals, b * WIDTH, total)
+                else:
+                    _add_to_weight(time, lists, k, end, sums)
+            lists_before += batch
+            for j in range(width):
+                store(by_weight, (c + j) * inputs + first, load(sums, j * WIDTH))
+        if need_time:
+            for b in range(batch):
+                store(by_time, b * inputs + first, load(totals, b * WIDTH))
 
 
 # --- the ops ----------------------------------------------------------------------
@@ -622,34 +657,29 @@ def _backward_numba(
         return _backward_reference(
             delta, spike_time, weight, post_spike_time, bound, need_time, need_weight
         )
-    batch, (outputs, inputs) = spike_time.shape[0], weight.shape
+    batch, inputs = spike_time.shape
     missing = max(0, WIDTH - inputs)
     if missing:  # silent inputs up to the width of the lanes
         spike_time = F.pad(spike_time, (0, missing), value=math.inf)
         weight = F.pad(weight, (0, missing))
     # delta of a silent output may be anything: its bound of -inf leaves it out
-    pairs = delta, spike_time, post_spike_time, bound, weight
-    delta, time, post, limit, synapses = (x.contiguous().numpy() for x in pairs)
-    work = batch * weight.numel()
+    pairs = delta, spike_time, weight, post_spike_time, bound
+    arrays = [x.contiguous().numpy() for x in pairs]
     grad_time = spike_time.new_empty(spike_time.shape if need_time else 0)
+    grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    gradients = need_time, grad_time.numpy(), grad_weight.numpy()
+
+    def body(start: int, stop: int) -> None:
+        tile, sums = weight.new_empty(2, _TILE * WIDTH).numpy()  # aligned to the lanes
+        _gradients(*arrays, *gradients, tile, sums, start * WIDTH, stop * WIDTH)
+
+    # over the inputs: no sum depends on the number of threads
+    split(body, -(-spike_time.shape[1] // WIDTH), batch * weight.numel())
     if need_time:
-        shares = grad_time.numpy()
-        split(
-            lambda a, b: _time_gradient(time, delta, limit, synapses, shares, a, b),
-            batch,
-            work,
-        )
         grad_time = grad_time[:, :inputs].contiguous()
-    grad_weight = weight.new_empty(weight.shape if need_weight else 0)
-    if need_weight:
-        sums = grad_weight.numpy()
-        split(
-            lambda a, b: _weight_gradient(time, delta, post, limit, sums, a, b),
-            outputs,
-            work,
-        )
-        grad_weight = grad_weight[:, :inputs].contiguous()
-    return grad_time, grad_weight
+    if not need_weight:
+        return grad_time, weight.new_empty(0)
+    return grad_time, grad_weight[:, :inputs].contiguous()
 
 
 _LIBRARY.impl(_backward_op, _backward_numba, "CPU")

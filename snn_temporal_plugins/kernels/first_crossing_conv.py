@@ -198,7 +198,7 @@ def _take(
 
 @jit
 def _sweep_ramps(time, offset, n, t_max, weight, v_th, state):
-    """Sweep a tile of neurons over the ramps; V counts from the threshold, so fires at 0.
+    """Sweep a tile of neurons over ramps; V counts from the threshold, so fires at 0.
 
     A neuron leaves the state in which its last causal input left it, and the times of
     that input and of the next, its bound.
