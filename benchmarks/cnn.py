@@ -23,6 +23,7 @@ from paired import (
     last_line,
     milliseconds,
     peak_of_second_step,
+    processor,
     ratios,
 )
 from peers import train
@@ -132,6 +133,7 @@ def main() -> None:
                 "rule": rule,
                 "network": spec,
                 "weights": weights,
+                "processor": processor(),
                 **ratios(pairs),
                 "twin_ms": milliseconds([cnn for cnn, _ in pairs]),
                 "step_ms": milliseconds([spikes for _, spikes in pairs]),

@@ -20,6 +20,7 @@ from pathlib import Path
 import lightning as L
 import torch
 import torch.nn.functional as F
+from paired import processor
 from torch import Tensor, nn
 
 from snn_temporal_plugins.training import MNIST, TemporalClassifier
@@ -80,6 +81,7 @@ def main() -> None:
         "twin_s": statistics.median(a for a, _ in pairs[1:]),
         "ours_s": statistics.median(b for _, b in pairs[1:]),
         "rounds": arguments.rounds,
+        "processor": processor(),
     }
     print(json.dumps(row, indent=1))
     RESULTS.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")

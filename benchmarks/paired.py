@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from llvmlite import binding
+
 Step = Callable[[], None]
 Pairs = Sequence[Sequence[float]]
 
@@ -61,6 +63,14 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> float:
     return statistics.linear_regression(
         [math.log(value) for value in x], [math.log(value) for value in y]
     ).slope
+
+
+def processor() -> str:
+    """Name and widest vectors of what measures here: ratios depend on them."""
+    vectors = {"avx512f": "AVX-512", "avx2": "AVX2", "neon": "NEON"}
+    features = binding.get_host_cpu_features()
+    widest = [name for feature, name in vectors.items() if features.get(feature)]
+    return ", ".join([binding.get_host_cpu_name(), *widest[:1]])
 
 
 def last_line(script: str, *arguments: str) -> str:

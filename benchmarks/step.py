@@ -21,7 +21,14 @@ import resource
 from pathlib import Path
 
 import torch
-from paired import in_rounds, last_line, milliseconds, peak_of_second_step, ratios
+from paired import (
+    in_rounds,
+    last_line,
+    milliseconds,
+    peak_of_second_step,
+    processor,
+    ratios,
+)
 from peers import PEERS, intensities, ours, relu
 from torch import Tensor
 
@@ -51,6 +58,7 @@ def measured(name: str, x: Tensor) -> dict[str, object]:
     twin, own, other = zip(*rounds, strict=True)
     return {
         "rounds": peer.rounds,
+        "processor": processor(),
         "twin_ms": milliseconds(twin),
         "ours_ms": milliseconds(own),
         "step_ms": milliseconds(other),

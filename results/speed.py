@@ -16,6 +16,13 @@ def spread(found: dict) -> str:
     return f"{found['ratio']:.2f} ({found['p10']:.2f} to {found['p90']:.2f})"
 
 
+def command(script: str, *rows: dict) -> str:
+    """How to measure it again, and the processors on which it was measured."""
+    processors = sorted({row["processor"] for row in rows if "processor" in row})
+    where = f" Measured on {' and '.join(processors)}." if processors else ""
+    return f"Command: `python benchmarks/{script}.py`.{where}"
+
+
 def times(ratio: float) -> str:
     """A ratio with as many digits as one can compare."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
@@ -42,7 +49,8 @@ def speed() -> str:
 def peers() -> list[str]:
     """One row per peer: against the ReLU MLP of the same shape, and against ours."""
     table: dict[str, dict] = {}
-    for row in read("step"):
+    rows = read("step")
+    for row in rows:
         table.setdefault(row["name"], {})[row["inputs"]] = row
     own = table["ours"]
     lines = [
@@ -67,7 +75,7 @@ def peers() -> list[str]:
             cells += [f"{ratio}x" for ratio in faster] + [times(memory)]
         bold = f"**{name}**" if name == "ours" else name
         lines.append(f"| {bold} | {mnist['model']} | {' | '.join(cells)} |")
-    return [*lines, "", "Command: `python benchmarks/step.py`."]
+    return [*lines, "", command("step", *rows)]
 
 
 def epoch() -> list[str]:
@@ -77,7 +85,7 @@ def epoch() -> list[str]:
         f"One Lightning epoch of MNIST 784-400-10, data pipe included: "
         f"{found['ours_s']:.1f} s, {found['ratio']:.2f}x the ReLU MLP's in the same "
         f"harness ({found['lowest']:.2f} to {found['highest']:.2f}). "
-        "Command: `python benchmarks/epoch.py`."
+        + command("epoch", found)
     ]
 
 
@@ -114,7 +122,7 @@ def convolution() -> list[str]:
             f"| **{row['rule'].upper()}** | {row['weights']} | {spread(row)} "
             f"| {row['memory_mib']:.0f} MiB ({row['twin_memory_mib']:.0f}) |"
         )
-    return [*lines, "", "Command: `python benchmarks/cnn.py`."]
+    return [*lines, "", command("cnn", *rows)]
 
 
 def ticks() -> list[str]:
