@@ -28,7 +28,7 @@ STDBP = {
     "yin_yang_stdbp": ("Yin-Yang 4-120-3", "–"),
     "fashion_mnist_stdbp": ("Fashion-MNIST 784-1000-10", "–"),
     "fashion_mnist_cnn_stdbp": (
-        "Fashion-MNIST 32C5-P2-400-10",
+        "Fashion-MNIST 64C5-P2-400-10",
         "92.8 %, STiDi-BP; 93.14 %, Che et al.",
     ),
 }
