@@ -664,14 +664,17 @@ def _backward_numba(
         weight = F.pad(weight, (0, missing))
     # delta of a silent output may be anything: its bound of -inf leaves it out
     pairs = delta, spike_time, weight, post_spike_time, bound
-    arrays = [x.contiguous().numpy() for x in pairs]
+    error, time, synapses, post, limit = (x.contiguous().numpy() for x in pairs)
     grad_time = spike_time.new_empty(spike_time.shape if need_time else 0)
     grad_weight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    gradients = need_time, grad_time.numpy(), grad_weight.numpy()
+    by_time, by_weight = grad_time.numpy(), grad_weight.numpy()
 
     def body(start: int, stop: int) -> None:
         tile, sums = weight.new_empty(2, _TILE * WIDTH).numpy()  # aligned to the lanes
-        _gradients(*arrays, *gradients, tile, sums, start * WIDTH, stop * WIDTH)
+        _gradients(
+            *(error, time, synapses, post, limit, need_time, by_time, by_weight),
+            *(tile, sums, start * WIDTH, stop * WIDTH),
+        )
 
     # over the inputs: no sum depends on the number of threads
     split(body, -(-spike_time.shape[1] // WIDTH), batch * weight.numel())
