@@ -17,10 +17,14 @@ def spread(found: dict) -> str:
 
 
 def command(script: str, *rows: dict) -> str:
-    """How to measure it again, and the processors on which it was measured."""
+    """How to measure it again, and on which processors it was measured."""
     processors = sorted({row["processor"] for row in rows if "processor" in row})
-    where = f" Measured on {' and '.join(processors)}." if processors else ""
-    return f"Command: `python benchmarks/{script}.py`.{where}"
+    said = [f"Command: `python benchmarks/{script}.py`."]
+    if processors:
+        earlier = dict.fromkeys(row["name"] for row in rows if "processor" not in row)
+        but = f", but earlier on another machine: {'; '.join(earlier)}"
+        said.append(f"Measured on {' and '.join(processors)}{but if earlier else ''}.")
+    return " ".join(said)
 
 
 def times(ratio: float) -> str:

@@ -51,8 +51,8 @@ from snn_temporal_plugins.kernels.lanes import (
 from snn_temporal_plugins.kernels.threads import split
 
 LANES = 8  # patches are padded to a multiple: no scalar rest of the inner loops
-# Neurons that share a list of inputs, as long as they have places enough. It is no
-# multiple of what the processor's registers hold: bounds are the same on all machines.
+# Neurons that share a list of inputs, as long as they have places enough. It does not
+# follow the width of the registers, so that bounds are the same on all machines.
 _SHARING = 64
 # places of the state that a tile of neurons leaves behind
 _LEVEL, _POTENTIAL, _LAST, _BOUND = range(0, 4 * WIDTH, WIDTH)
